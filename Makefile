@@ -63,11 +63,12 @@ suite-tests: $(READY) # more processes than cores: they wait now and then, and c
 	$(BIN)/pytest -n 3 --dist worksteal conformance/tests
 
 # The tests that wait for peers, or flood them: those that a busy machine could disturb.
-WAITING := cases client_cases client_faults driver_protocol hostile_servers kills limits \
-  reference_faults
+WAITING := bounds cases client_cases client_faults driver_protocol hostile_servers kills limits \
+  reference_faults reference_http
 
+# `tests` runs them with picows, and these with websockets alone.
 waiting: $(READY) # a part of `tests`
-	$(BIN)/pytest -q -n 3 --dist loadfile $(WAITING:%=conformance/tests/test_%.py)
+	NEFFOS_WIRE_PURE=1 $(BIN)/pytest -q -n 3 --dist loadfile $(WAITING:%=conformance/tests/test_%.py)
 
 thorough: $(READY) ## run the property tests with eight times as many examples (THOROUGH=share: two)
 	$(BIN)/pytest -q -n auto --hypothesis-profile=$(or $(THOROUGH),thorough) -m hypothesis \

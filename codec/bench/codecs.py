@@ -185,7 +185,7 @@ def main() -> int:
             package: import_times(package, 3 if options.quick else 11) for package in IMPORTS
         }
 
-    results = report.Results(times, copies, imports, missing, provenance(times, place))
+    results = report.CodecResults(times, copies, imports, missing, provenance(times, place))
     harness.report(
         options,
         asdict(results),

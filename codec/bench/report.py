@@ -19,7 +19,7 @@ on the frame, not on the text."""
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class MeasuredFrame:
     """One frame: its head as on the wire, filled with ``FILL`` to its size."""
 
     key: str
@@ -37,12 +37,12 @@ ESCAPED: Final = (
 """``ch;at``, ``ro;om`` and ``mess;age``."""
 
 FRAMES: Final = (
-    Frame("text", "100 B text", PLAIN, 100),
-    Frame("binary", "100 B binary", PLAIN, 100, binary=True),
-    Frame("escapes", "100 B escapes", ESCAPED, 100),
-    Frame("text-64k", "64 KiB text", PLAIN, 64 << 10),
-    Frame("text-1m", "1 MiB text", PLAIN, 1 << 20),
-    Frame("binary-1m", "1 MiB binary", PLAIN, 1 << 20, binary=True),
+    MeasuredFrame("text", "100 B text", PLAIN, 100),
+    MeasuredFrame("binary", "100 B binary", PLAIN, 100, binary=True),
+    MeasuredFrame("escapes", "100 B escapes", ESCAPED, 100),
+    MeasuredFrame("text-64k", "64 KiB text", PLAIN, 64 << 10),
+    MeasuredFrame("text-1m", "1 MiB text", PLAIN, 1 << 20),
+    MeasuredFrame("binary-1m", "1 MiB binary", PLAIN, 1 << 20, binary=True),
 )
 
 DIRECTIONS: Final = ("decode", "encode")
@@ -94,7 +94,7 @@ FOOTNOTES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Results:
+class CodecResults:
     """The results of one run.
 
     Attributes:
@@ -130,7 +130,7 @@ def duration(nanoseconds: float) -> str:
     return f"{value:.{0 if value >= 99.5 else 1 if value >= 9.95 else 2}f} {unit}"
 
 
-def rows(results: Results, *, by_message: bool) -> Rows:
+def rows(results: CodecResults, *, by_message: bool) -> Rows:
     """Return the table: a row for each implementation, or for each message to fit a page."""
     head = ["", *(label if by_message else _broken(label) for label in CELLS.values())]
     table = [head]
@@ -149,7 +149,7 @@ def _broken(label: str) -> str:
     return "\n".join(label.rsplit(" ", 2))
 
 
-def below(results: Results) -> Iterator[str]:
+def below(results: CodecResults) -> Iterator[str]:
     """Yield the lines below the table: footnotes, verdicts, missing rows, provenance."""
     yield from FOOTNOTES
     yield ""
@@ -178,7 +178,7 @@ def below(results: Results) -> Iterator[str]:
     yield provenance_line(results.provenance)
 
 
-def _slower(results: Results, row: str, rival: str) -> str:
+def _slower(results: CodecResults, row: str, rival: str) -> str:
     """Say in which messages a row misses its aim."""
     ratios = {cell: round(results.ratio(row, rival, cell), 2) for cell in CELLS}
     slow = [f"{CELLS[cell]} {ratio:.2f}" for cell, ratio in ratios.items() if ratio > 1]

@@ -42,7 +42,7 @@ from neffos_codec import (
 from neffos_conformance.codecs import vectors
 
 FILES = vectors.load_files()
-SCHEMA = vectors.load_schema()
+SCHEMA = json.loads(vectors.texts()["schema.json"])
 VALIDATOR = Draft202012Validator(SCHEMA)
 ALL = vectors.load_vectors()
 each_decoding = pytest.mark.parametrize("decoding", Decoding)

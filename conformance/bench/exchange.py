@@ -93,7 +93,7 @@ QUICK: Final = Sizes(clients=50, broadcasts=10, asks=20, idle=200, idle_go=50)
 
 
 @dataclass(slots=True)
-class Cluster:
+class MeasuredCluster:
     """Two servers that run with one broker.
 
     Attributes:
@@ -149,10 +149,10 @@ class Measured:
 
 
 @contextmanager
-def _running(name: str, servers: Sequence[str]) -> Iterator[Cluster]:
+def _running(name: str, servers: Sequence[str]) -> Iterator[MeasuredCluster]:
     """Run servers of these names with a broker until the block is left."""
     with exchange(name) as address, ExitStack() as stack:
-        cluster = Cluster(address)
+        cluster = MeasuredCluster(address)
         for each in servers:
             command, env = [*SERVED[each], address], os.environ | ONE_CORE
             process, ready = stack.enter_context(started(command, env=env))
@@ -173,7 +173,7 @@ def measured(name: str, servers: Sequence[str], generator: Path, sizes: Sizes) -
     return result
 
 
-def _fan_out(cluster: Cluster, generator: Path, sizes: Sizes, result: Measured) -> None:
+def _fan_out(cluster: MeasuredCluster, generator: Path, sizes: Sizes, result: Measured) -> None:
     amount = ["-connections", str(sizes.clients), "-broadcasts", str(sizes.broadcasts)]
     where = ["-from", cluster.urls[0], "-url", cluster.urls[1], "-pid", str(cluster.processes[1])]
     with cluster.most_connections() as most:
@@ -195,7 +195,9 @@ def _fan_out(cluster: Cluster, generator: Path, sizes: Sizes, result: Measured) 
     )
 
 
-async def _cross(cluster: Cluster, sizes: Sizes, result: Measured, *, can_ask: bool) -> None:
+async def _cross(
+    cluster: MeasuredCluster, sizes: Sizes, result: Measured, *, can_ask: bool
+) -> None:
     """Count what is published for broadcasts, and time asks."""
     heard: asyncio.Queue[bytes] = asyncio.Queue()
     answers: asyncio.Queue[Any] = asyncio.Queue()
@@ -274,7 +276,7 @@ async def _until_heard(space: Any, news: asyncio.Queue[Any]) -> None:
                 return
 
 
-def _rest(cluster: Cluster, generator: Path, idle: int, result: Measured) -> None:
+def _rest(cluster: MeasuredCluster, generator: Path, idle: int, result: Measured) -> None:
     where = ["-url", cluster.urls[0], "-pid", str(cluster.processes[0])]
     before = cluster.connections
     with cluster.most_connections() as most:

@@ -8,16 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Final
+from typing import Any
 
 from bench.harness import Rows, middle_half, provenance_line, verdict
 
 Report = dict[str, Any]
 """The load generator's report on one measurement."""
-
-LEAST_RATE: Final = 0.5
-"""The part of the Go server's echo rate that ours should reach on one core. It is written to be
-read, in Python. Less than half would mean needless work for each message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +27,7 @@ class Figure:
         unit: its unit.
         scale: the reported number divided by this is in that unit.
         digits: after the decimal point.
-        aim: the least ratio; ``None`` without an aim.
+        is_cost: whether less is better; the aim is a ratio of at most 1, otherwise of at least 1.
     """
 
     label: str
@@ -40,7 +36,11 @@ class Figure:
     unit: str
     scale: float = 1
     digits: int = 0
-    aim: float | None = None
+    is_cost: bool = False
+
+    def is_met(self, ratio: float) -> bool:
+        """Return whether a ratio meets the aim: as good as the base."""
+        return ratio <= 1 if self.is_cost else ratio >= 1
 
     def of(self, report: Report) -> float:
         """Return the figure from a report, in its unit."""
@@ -53,7 +53,7 @@ class Results:
 
     Attributes:
         base: the server that ratios compare with, by its key.
-        subject: the server under test.
+        subjects: the servers under test.
         labels: the names of the servers.
         reports: by server and measurement, one for each round; ``None`` if it failed.
         failures: the failed measurements, with their reasons.
@@ -61,7 +61,7 @@ class Results:
     """
 
     base: str
-    subject: str
+    subjects: Sequence[str]
     labels: dict[str, str]
     reports: dict[str, dict[str, list[Report | None]]]
     failures: list[str] = field(default_factory=list)
@@ -73,10 +73,10 @@ class Results:
         rounds = [reports[measure]] if measure else reports.values()
         return [report for each in rounds for report in each if report is not None]
 
-    def ratios(self, figure: Figure) -> list[float]:
+    def ratios(self, subject: str, figure: Figure) -> list[float]:
         """Return subject over base, round by round."""
         pairs = zip(
-            self.reports[self.subject][figure.measure],
+            self.reports[subject][figure.measure],
             self.reports[self.base][figure.measure],
             strict=True,
         )
@@ -91,11 +91,10 @@ class Results:
         names = ("lost", "reordered", "repeated")
         return {what: sum(each.get(what, 0) for each in self.made(server)) for what in names}
 
-    @property
-    def is_sound(self) -> bool:
-        """Whether every measurement of our server succeeded, without a failed message."""
-        has_failed = any(None in rounds for rounds in self.reports[self.subject].values())
-        return not has_failed and not any(self.message_failures(self.subject).values())
+    def is_sound(self, server: str) -> bool:
+        """Whether every measurement of a server succeeded, without a failed message."""
+        has_failed = any(None in rounds for rounds in self.reports[server].values())
+        return not has_failed and not any(self.message_failures(server).values())
 
 
 def _busy(reports: Sequence[Report]) -> str:
@@ -106,51 +105,59 @@ def _busy(reports: Sequence[Report]) -> str:
 
 def rows(results: Results, figures: Sequence[Figure]) -> Rows:
     """Return the table."""
-    both = (results.base, results.subject)
-    names = (results.labels[server] for server in both)
-    table = [["", *names, "ratio", "half of the rounds", "busy, server/generator"]]
+    servers = (results.base, *results.subjects)
+    head = [results.labels[results.base]]
+    for server in results.subjects:
+        head += [results.labels[server], "ratio", "half"]
+    table = [["", "unit", *head, "busy"]]
     for figure in figures:
-        made = [results.made(server, figure.measure) for server in both]
-        medians = [median(map(figure.of, reports)) if reports else None for reports in made]
-        cells = [
-            "not measured" if value is None else f"{value:,.{figure.digits}f} {figure.unit}"
-            for value in medians
-        ]
-        ratios = results.ratios(figure)
-        ratio = f"{median(ratios):.2f}" if ratios else ""
-        is_known = all(reports and "server_busy" in reports[0] for reports in made)
-        busy = ", ".join(map(_busy, made)) if is_known else ""
-        table.append([figure.label, *cells, ratio, middle_half(ratios), busy])
+        made = {server: results.made(server, figure.measure) for server in servers}
+        cells = [_median(figure, made[results.base])]
+        for server in results.subjects:
+            ratios = results.ratios(server, figure)
+            ratio = f"{median(ratios):.2f}" if ratios else ""
+            cells += [_median(figure, made[server]), ratio, middle_half(ratios)]
+        is_known = all(reports and "server_busy" in reports[0] for reports in made.values())
+        busy = "\n".join(map(_busy, made.values())) if is_known else ""
+        table.append([figure.label, figure.unit, *cells, busy])
     return table
+
+
+def _median(figure: Figure, reports: Sequence[Report]) -> str:
+    if not reports:
+        return "not measured"
+    return f"{median(map(figure.of, reports)):,.{figure.digits}f}"
 
 
 def below(results: Results, figures: Sequence[Figure]) -> Iterator[str]:
     """Yield the lines below the table: a verdict on each aim, failures, provenance."""
     yield (
-        "Each figure is the median of all rounds, and each ratio that of the ratios of each round."
+        "Each figure is the median of all rounds, and each ratio that of the ratios of each round, "
+        "half of which are in the range beside it. Busy: the core of each server, and of the "
+        "generator."
     )
     yield ""
     base = results.labels[results.base]
-    for figure in figures:
-        if figure.aim is None:
-            continue
-        if not (ratios := results.ratios(figure)):
-            yield f"MISSED: {figure.label}: not measured"
-            continue
-        ratio, least = median(ratios), figure.aim
-        met = verdict(ratio >= least)
-        yield f"{met}: {figure.label} {ratio:.2f} x {base}, at least {least:.2f} x"
-    for server in (results.subject, results.base):
-        checked = sum(
-            each.get("asks", 0) + each.get("connections", 0) * each.get("broadcasts", 0)
-            for each in results.made(server)
-        )
-        failed = (f"{count:,} {what}" for what, count in results.message_failures(server).items())
-        counted = f"{results.labels[server]}: of {checked:,} messages {', '.join(failed)}"
-        if server == results.subject:
-            met = verdict(results.is_sound)
-            yield f"{met}: no message lost, reordered or repeated. {counted}"
-        else:
-            yield f"For comparison, {counted}"
+    for server in results.subjects:
+        label = results.labels[server]
+        for figure in figures:
+            if not (ratios := results.ratios(server, figure)):
+                yield f"MISSED: {label}: {figure.label}: not measured"
+                continue
+            ratio, bound = median(ratios), "most" if figure.is_cost else "least"
+            met = verdict(figure.is_met(ratio))
+            yield f"{met}: {label}: {figure.label} {ratio:.2f} x {base}, at {bound} 1.00 x"
+        met = verdict(results.is_sound(server))
+        yield f"{met}: no message lost, reordered or repeated. {_counted(results, server)}"
+    yield f"For comparison, {_counted(results, results.base)}"
     yield from (f"Failed: {why}" for why in results.failures)
     yield provenance_line(results.provenance)
+
+
+def _counted(results: Results, server: str) -> str:
+    checked = sum(
+        each.get("asks", 0) + each.get("connections", 0) * each.get("broadcasts", 0)
+        for each in results.made(server)
+    )
+    failed = (f"{count:,} {what}" for what, count in results.message_failures(server).items())
+    return f"{results.labels[server]}: of {checked:,} messages {', '.join(failed)}"

@@ -45,7 +45,7 @@ LATE: Final = "did not end in time"
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class AttackCost:
     """What an attack cost.
 
     Attributes:
@@ -90,7 +90,7 @@ async def measure(
     minutes: float = 0,
     *,
     is_first: bool = False,
-) -> Cost:
+) -> AttackCost:
     """Run attacks on one target, all at once.
 
     Each runs once before, unless ``is_first``: a process keeps the modules that it has loaded and a
@@ -137,14 +137,14 @@ async def measure(
         await asyncio.gather(*victims)
         await asyncio.sleep(settle)
         told = (f"{text} ({number} times)" for text, number in Counter(lost).items())
-        return Cost(latencies, before, peak, memory(pid), "; ".join(told))
+        return AttackCost(latencies, before, peak, memory(pid), "; ".join(told))
 
 
-async def measure_tool(name: str, seconds: float) -> Cost:
+async def measure_tool(name: str, seconds: float) -> AttackCost:
     """Run one attack on commands, which end by themselves and which nobody asks."""
     aim = Aim("", "", seconds)
     lost = await ATTACKS[name][0](aim)
-    return Cost([], 0, max((each.peak for each in aim.tools), default=0), 0, lost or "")
+    return AttackCost([], 0, max((each.peak for each in aim.tools), default=0), 0, lost or "")
 
 
 async def _attack(arguments: argparse.Namespace) -> None:
@@ -156,7 +156,7 @@ async def _attack(arguments: argparse.Namespace) -> None:
     sys.stdout.write(told or "")
 
 
-def _row(name: str, target: str, cost: Cost) -> str:
+def _row(name: str, target: str, cost: AttackCost) -> str:
     median, most = (
         (statistics.median(cost.latencies), max(cost.latencies)) if cost.latencies else (0.0, 0.0)
     )

@@ -40,7 +40,7 @@ from typing import Final
 import click
 
 from hostile.nodes import LEVEL, LOG
-from hostile.promises import TIMEOUT, Promises
+from hostile.promises import Promises
 from hostile.workload import POLL, calm, settled, unreached, work
 from neffos_conformance.wire.networks import READ_SIZE, proxy_before
 from neffos_conformance.wire.subprocesses import Child
@@ -95,7 +95,7 @@ OUTAGE: Final = ("is away", "is back", "is slower than", "keeps up again")
 """What a node's log may say while something is wrong with its broker: each once."""
 
 
-class Link:
+class BrokerLink:
     """A node's way to the broker, which carries bytes.
 
     A connection that was held goes on after a while of its own, as TCP does: what its sender has
@@ -170,7 +170,7 @@ class Link:
             self._held -= 1
 
 
-class Node:
+class NodeProcess:
     """A node's process, which can be started again.
 
     Attributes:
@@ -239,19 +239,19 @@ class Node:
             self.outages += said == OUTAGE[0]
 
 
-class Cluster:
+class AttackedCluster:
     """A broker, and the nodes that use it."""
 
-    def __init__(self, broker: Broker, links: list[Link], nodes: list[Node]) -> None:
+    def __init__(self, broker: Broker, links: list[BrokerLink], nodes: list[NodeProcess]) -> None:
         self.broker = broker
         self.links, self.nodes = links, nodes
 
 
-Action = Callable[[Cluster, int], Awaitable[object] | None]
+Action = Callable[[AttackedCluster, int], Awaitable[object] | None]
 """Does something to a cluster, or to the node of a number in it."""
 
 
-def _slow(cluster: Cluster, number: int, latency: float = LATENCY) -> None:
+def _slow(cluster: AttackedCluster, number: int, latency: float = LATENCY) -> None:
     cluster.links[number].latency = latency
 
 
@@ -280,7 +280,7 @@ FAULTS: Final[dict[str, dict[str, tuple[Action, Action]]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RoundStep:
     """What goes wrong at once.
 
     Attributes:
@@ -299,22 +299,22 @@ class Step:
         return f"{' and '.join(each)} for {self.seconds:.2f} s"
 
 
-def steps_of(seed: int) -> list[Step]:
+def steps_of(seed: int) -> list[RoundStep]:
     """Return the steps of a round."""
     random = Random(seed)  # noqa: S311  # no secret
     return [_step(random) for _ in range(random.randint(1, STEPS))]
 
 
-def _step(random: Random) -> Step:
+def _step(random: Random) -> RoundStep:
     kinds = random.sample(sorted(FAULTS), random.choice((1, 1, 2)))
     faults = [(of, random.choice(sorted(FAULTS[of])), random.randrange(len(NODES))) for of in kinds]
     if kinds == ["way"] and random.random() < 0.5:
         faults.append((faults[0][0], faults[0][1], 1 - faults[0][2]))
-    return Step(tuple(faults), random.uniform(*random.choice((SHORT, LONG))))
+    return RoundStep(tuple(faults), random.uniform(*random.choice((SHORT, LONG))))
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RoundOutcome:
     """What a round showed.
 
     Attributes:
@@ -329,8 +329,8 @@ class Outcome:
 
 
 async def play(
-    kind: str, seed: int, steps: Sequence[Step], seconds: float = STALL, timeout: float = TIMEOUT
-) -> Outcome:
+    kind: str, seed: int, steps: Sequence[RoundStep], seconds: float = STALL
+) -> RoundOutcome:
     """Play a round.
 
     Args:
@@ -338,23 +338,22 @@ async def play(
         seed: of what the clients do.
         steps: what goes wrong.
         seconds: of a broker that counts as away.
-        timeout: seconds for all to be whole again, and for an ask to end.
     """
-    promises, figures = Promises(timeout=timeout), Counter[str]()
+    promises, figures = Promises(), Counter[str]()
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory())
         broker = await asyncio.to_thread(Broker, kind, folder)
         stack.callback(broker.stop)
-        links = [Link(Random(f"{seed}/{name}")) for name in NODES]  # noqa: S311  # no secret
-        nodes: list[Node] = []
+        links = [BrokerLink(Random(f"{seed}/{name}")) for name in NODES]  # noqa: S311  # no secret
+        nodes: list[NodeProcess] = []
         for name, link in zip(NODES, links, strict=True):
             url = await stack.enter_async_context(link.before(broker.url))
-            node = Node(name, url, promises, seconds)
+            node = NodeProcess(name, url, promises, seconds)
             await node.start()
             stack.push_async_callback(node.close)
             nodes.append(node)
         stack.push_async_callback(promises.close)
-        cluster = Cluster(broker, links, nodes)
+        cluster = AttackedCluster(broker, links, nodes)
         await _check(cluster, promises, Random(seed), figures)  # noqa: S311
         for number, step in enumerate(steps):
             if not promises.broken:
@@ -362,11 +361,13 @@ async def play(
         figures["said"] = len(promises.said)
         figures["got"] = sum(len(each.got) for each in promises.clients)
         figures["outages"] = sum(node.outages for node in nodes)
-    return Outcome(promises.broken, figures, [f"{n.name}: {text}" for n in nodes for text in n.log])
+    return RoundOutcome(
+        promises.broken, figures, [f"{n.name}: {text}" for n in nodes for text in n.log]
+    )
 
 
 async def _go_through(
-    cluster: Cluster, promises: Promises, step: Step, seed: str, figures: Counter[str]
+    cluster: AttackedCluster, promises: Promises, step: RoundStep, seed: str, figures: Counter[str]
 ) -> None:
     done = asyncio.Event()
     workers = [
@@ -384,14 +385,14 @@ async def _go_through(
     await _check(cluster, promises, Random(f"{seed}/calm"), figures)  # noqa: S311
 
 
-async def _do(action: Action, cluster: Cluster, number: int) -> None:
+async def _do(action: Action, cluster: AttackedCluster, number: int) -> None:
     done = action(cluster, number)
     if done is not None:
         await done
 
 
 async def _check(
-    cluster: Cluster, promises: Promises, random: Random, figures: Counter[str]
+    cluster: AttackedCluster, promises: Promises, random: Random, figures: Counter[str]
 ) -> None:
     await settled(promises)
     for _ in range(CALM_TRIES):
@@ -426,7 +427,9 @@ async def _until_whole(promises: Promises, node: str) -> float | None:
     return time.monotonic() - began
 
 
-def _shrunk(breaks: Callable[[Sequence[Step]], bool], steps: Sequence[Step]) -> list[Step]:
+def _shrunk(
+    breaks: Callable[[Sequence[RoundStep]], bool], steps: Sequence[RoundStep]
+) -> list[RoundStep]:
     """Return steps of which none can be left out, so far as one try for each shows.
 
     Args:
@@ -441,7 +444,9 @@ def _shrunk(breaks: Callable[[Sequence[Step]], bool], steps: Sequence[Step]) -> 
     return kept
 
 
-def _save(folder: Path, kind: str, seed: int, steps: Sequence[Step], outcome: Outcome) -> Path:
+def _save(
+    folder: Path, kind: str, seed: int, steps: Sequence[RoundStep], outcome: RoundOutcome
+) -> Path:
     """Save a round that broke a promise, and give the file, which ``--again`` plays."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{kind}-{seed}.json"
@@ -451,14 +456,18 @@ def _save(folder: Path, kind: str, seed: int, steps: Sequence[Step], outcome: Ou
     return path
 
 
-def _saved(path: Path) -> tuple[str, int, list[Step]]:
+def _saved(path: Path) -> tuple[str, int, list[RoundStep]]:
     """Read a saved round: its broker, its seed and its steps."""
     values = json.loads(path.read_text("utf-8"))
-    steps = [Step(tuple(map(tuple, each["faults"])), each["seconds"]) for each in values["steps"]]
+    steps = [
+        RoundStep(tuple(map(tuple, each["faults"])), each["seconds"]) for each in values["steps"]
+    ]
     return values["broker"], values["seed"], steps
 
 
-def _tried(kind: str, seed: int, steps: Sequence[Step], stall: float, folder: Path) -> Outcome:
+def _tried(
+    kind: str, seed: int, steps: Sequence[RoundStep], stall: float, folder: Path
+) -> RoundOutcome:
     """Play a round, and say what came; shrink and save it if it broke a promise."""
     outcome = asyncio.run(play(kind, seed, steps, stall))
     shown = "; ".join(map(str, steps))

@@ -53,7 +53,7 @@ ONE_IN: Final = 25
 Scope = tuple[str, str]
 """A namespace and a room of it; the room is empty for the namespace as a whole."""
 
-Told = tuple[str, "list[Client]"]
+Told = tuple[str, "list[WatchedClient]"]
 """The body of what was said, and the clients at any node that are to get it."""
 
 
@@ -64,13 +64,13 @@ Told = tuple[str, "list[Client]"]
 class Said:
     """An event that a client had its node send to others."""
 
-    sender: Client
+    sender: WatchedClient
     number: int
     scope: Scope
     to: str
     is_to_others: bool
 
-    def is_for(self, client: Client, scopes: set[Scope]) -> bool:
+    def is_for(self, client: WatchedClient, scopes: set[Scope]) -> bool:
         """Whether a client with these memberships gets it."""
         is_meant = not self.to or self.to == client.id
         return (
@@ -91,7 +91,7 @@ class Promises:
     """
 
     broken: list[str] = field(default_factory=list)
-    clients: list[Client] = field(default_factory=list)
+    clients: list[WatchedClient] = field(default_factory=list)
     said: dict[str, Said] = field(default_factory=dict)
     timeout: float = TIMEOUT
     lost: set[str] = field(default_factory=set)
@@ -102,11 +102,11 @@ class Promises:
         self.broken.append(promise)
 
     @property
-    def present(self) -> list[Client]:
+    def present(self) -> list[WatchedClient]:
         """The clients that are connected."""
         return [each for each in self.clients if not each.is_lost]
 
-    async def client(self, node: str, url: str) -> Client:
+    async def client(self, node: str, url: str) -> WatchedClient:
         """Connect a client to a node, in the first namespace.
 
         Raises:
@@ -114,7 +114,7 @@ class Promises:
             ConnectionError: it answered the handshake in another way.
             TimeoutError: it does not answer in time.
         """
-        client = Client(self, f"{node}{next(self._ids)}.x", node)
+        client = WatchedClient(self, f"{node}{next(self._ids)}.x", node)
         async with asyncio.timeout(self.timeout):
             await client.dial(url)
             await client.change(CONNECT, SPACES[0])
@@ -127,7 +127,7 @@ class Promises:
             await client.close()
 
 
-class Client:
+class WatchedClient:
     """A client at a node, and all that it got.
 
     Attributes:
@@ -149,7 +149,7 @@ class Client:
         self.is_lost = False
         self._promises = promises
         self._possible: set[Scope] = set()  # where it may be a member
-        self._last: dict[Client, int] = {}
+        self._last: dict[WatchedClient, int] = {}
         self._asked: set[str] = set()
         self._pending: dict[str, tuple[asyncio.Future[Message | None], Callable[[], None]]] = {}
         self._numbers = count(1)

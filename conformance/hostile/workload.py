@@ -15,9 +15,9 @@ from hostile.promises import (
     LEAVE,
     ROOMS,
     SPACES,
-    Client,
     Promises,
     Told,
+    WatchedClient,
     shown,
 )
 
@@ -34,7 +34,9 @@ POLL: Final = 0.01
 """Seconds between two looks at what has arrived."""
 
 
-async def work(promises: Promises, client: Client, random: Random, done: asyncio.Event) -> None:
+async def work(
+    promises: Promises, client: WatchedClient, random: Random, done: asyncio.Event
+) -> None:
     """Have a client say, ask, and change its memberships until it is done."""
     while not (done.is_set() or client.is_lost):
         await act(promises, client, random)
@@ -43,7 +45,7 @@ async def work(promises: Promises, client: Client, random: Random, done: asyncio
                 await done.wait()
 
 
-async def act(promises: Promises, client: Client, random: Random) -> None:
+async def act(promises: Promises, client: WatchedClient, random: Random) -> None:
     """Do one thing."""
     first, second = SPACES
     someone = random.choice(promises.present or [client]).id
@@ -85,11 +87,11 @@ async def unreached(promises: Promises, node: str, seconds: float) -> list[str]:
     return [each for found in await asyncio.gather(*tasks) for each in found]
 
 
-async def _unheard(teller: Client, to: str, seconds: float) -> list[str]:
+async def _unheard(teller: WatchedClient, to: str, seconds: float) -> list[str]:
     return await missing([await teller.say((SPACES[0], ""), to)], seconds)
 
 
-async def _unasked(one: Client, other: Client, seconds: float) -> list[str]:
+async def _unasked(one: WatchedClient, other: WatchedClient, seconds: float) -> list[str]:
     is_answered = await one.ask(other.id, seconds)
     return [] if is_answered else [f"{other.id} did not answer {one.id}"]
 

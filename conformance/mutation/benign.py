@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from http import HTTPStatus
 from itertools import count
 from typing import Any, Final
 from urllib.parse import quote
@@ -20,11 +22,12 @@ from mutation.client_faults import LIMITS, ClientFault
 from mutation.fault_proxy import Frame, FrameEffect, Proxy, Tunnel, answer
 from mutation.hooks import CONNECT, DISCONNECT, Effect, Payload, Payloads, ServerContext
 from mutation.registry import Staged, mutant, mutants
-from neffos_asyncio import UpgradeRequest
+from neffos_asyncio import Connection, Server, UpgradeRequest
 from neffos_asyncio.connection import text_of
-from neffos_codec import Message, encode
+from neffos_codec import Message, decode, encode
+from neffos_codec import Payload as AnyPayload
 from neffos_conformance.cases.features import ID_HEADER
-from neffos_protocol import SessionLimits
+from neffos_protocol import Session, SessionLimits
 
 PAUSE: Final = 0.01
 """Seconds by which a slow server is late with everything that it sends."""
@@ -90,6 +93,30 @@ def _ids(start: int, make: Callable[[int], str]) -> Staged:
         return do.serving(id_generator=id_of)
 
     return on.run(run)
+
+
+class _InTurn(Session):
+    """Refuses an undeclared namespace in its turn, whatever a handler waits for."""
+
+    __slots__ = ()
+
+    def overtakes(self, payload: AnyPayload, *, is_next: bool = False) -> bool:
+        if not super().overtakes(payload, is_next=is_next):
+            return False
+        asked = decode(payload)
+        is_connect = isinstance(asked, Message) and asked.event == CONNECT
+        return not is_connect or asked.namespace in (self._namespaces or ())
+
+
+class InTurn(Server):
+    """A server that handles the messages of a connection in their order, without an exception."""
+
+    def accept(self, request: UpgradeRequest) -> Connection | HTTPStatus:
+        """Accept as usual; see ``Server``."""
+        accepted = super().accept(request)
+        if isinstance(accepted, Connection):
+            accepted.link.session.__class__ = _InTurn
+        return accepted
 
 
 def _probed(status: str, *headers: str) -> Proxy:
@@ -195,6 +222,8 @@ mutants(
     ),
     "drops-what-comes-early: Holds nothing back before the handshake.",
     proxy.inward(_drop_early),
+    "waits-in-turn: Refuses an undeclared namespace only after the handler before it.",
+    on.run(partial(do.serving, InTurn)),
     "strict-limits: Has limits far below those of other servers.",
     do.limited(
         SessionLimits(

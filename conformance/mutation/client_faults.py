@@ -28,9 +28,9 @@ from neffos_conformance.runner.client_steps import Between
 from neffos_conformance.runner.driver_protocol import (
     ClientDriver,
     OperationError,
-    UnsupportedError,
     Values,
-    has_fields,
+    result_of,
+    take_seen,
 )
 from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.result import Result
@@ -282,12 +282,10 @@ class _FaultyDriver:
     async def saw(self, seconds: float = 0.0, **fields: Any) -> Values:
         """Wait until the client has observed something."""
         async with asyncio.timeout(seconds):
-            while True:
-                for index, each in enumerate(self.seen):
-                    if has_fields(each, fields):
-                        return self.seen.pop(index)
+            while (seen := take_seen(self.seen, fields)) is None:
                 self._news.clear()
                 await self._news.wait()
+            return seen
 
     def _observe(self, seen: Values) -> None:
         self.seen.append(seen)
@@ -298,13 +296,7 @@ class _FaultyDriver:
         number = self._number
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         self._driver.take(json.dumps({"id": number, "op": op, **fields}).encode())
-        values = await answer
-        if "unsupported" in values:
-            raise UnsupportedError(op)
-        if "error" in values:
-            raise OperationError(values["error"])
-        given: Values = values["result"]
-        return given
+        return result_of(op, await answer)
 
     def _take(self, line: str) -> None:
         values = json.loads(line)

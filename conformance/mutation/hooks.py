@@ -32,6 +32,11 @@ OWN_TOKEN: Final = "$own"  # noqa: S105  # no password
 """The token of asks that a faulty server makes of itself. No case uses it, and no reply with it
 is sent."""
 
+OWN_TOKENS: Final[Mapping[str, str]] = {"server": OWN_TOKEN, "client": "own"}
+"""The same by the role of the peer: a client takes what begins with ``$`` for a late reply."""
+
+_OWN_HEADS: Final = tuple(f"{token};" for token in OWN_TOKENS.values())
+
 UNKNOWN: Final = "bad namespace"
 """The text of the refusal of an unknown namespace (NS-3)."""
 
@@ -199,7 +204,8 @@ class PeerContext(Scratch):
     def aside(self, event: str, namespace: str, room: str = "") -> Payloads:
         """Have the peer handle an ask that the other did not make; give what else it sends."""
         names = ";".join(name.replace(";", ESCAPE) for name in (namespace, room))
-        return self.serve(f"{OWN_TOKEN};{names};{event};0;0;")  # whatever the other's names are
+        token = OWN_TOKENS[self.role]
+        return self.serve(f"{token};{names};{event};0;0;")  # whatever the other's names are
 
     def begin(self, payload: Payload) -> None:
         """Make a received payload the current one."""
@@ -420,7 +426,7 @@ def payloads(effect: Effect) -> list[Any]:
 
 def is_own_reply(payload: Payload) -> bool:
     """Say whether this replies to an ask of ``Context.aside``; it may come later than that."""
-    return isinstance(payload, str) and payload.startswith(f"{OWN_TOKEN};")
+    return isinstance(payload, str) and payload.startswith(_OWN_HEADS)
 
 
 # -------------------------------------------------------------------- triggers

@@ -259,15 +259,36 @@ async def test_a_read_full_of_small_frames_is_handled_in_turns():
     async with entered(server):
         [inside] = server.members("app")
         socket = inside.link._transport
-        socket.data_received(frame(1, b";app;;note;0;0;x") * 10 * TURN)
+        payload = b";app;;note;0;0;" + b"x" * 500
+        socket.data_received(frame(1, payload) * 10 * TURN)
         turns = 0
         while len(seen) < 10 * TURN:
-            assert not socket._transport.is_reading()
+            is_much = (10 * TURN - len(seen)) * len(payload) > 2 * TURN_SIZE
+            assert not (is_much and socket._transport.is_reading())
             before = len(seen)
             await asyncio.sleep(0)
             assert len(seen) - before <= TURN
             turns += 1
         assert turns >= 9
+        await asyncio.sleep(0)
+        assert socket._transport.is_reading()
+
+
+@asynchronous
+async def test_a_loop_that_reads_again_before_the_next_turn_is_held_back():
+    seen = []
+    server = Server({"app": {"note": lambda _, message: seen.append(message.body)}})
+    async with entered(server):
+        [inside] = server.members("app")
+        socket = inside.link._transport
+        read = frame(1, b";app;;note;0;0;" + b"x" * 500) * 2 * TURN
+        reads = 0
+        while socket._transport.is_reading():
+            socket.data_received(read)
+            reads += 1
+        assert (reads - 2) * len(read) < TURN_SIZE
+        while len(seen) < reads * 2 * TURN:
+            await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert socket._transport.is_reading()
 
@@ -371,7 +392,7 @@ async def test_bytes_of_an_unfinished_message_count_at_once_and_until_it_is_fini
         raw.writer.write(message[:50_000])
         while budget.used < 50_000:
             await asyncio.sleep(0)
-        assert budget.used == 50_000
+        assert budget.used < 150_000  # a fast parser's buffer has room for what comes next
         raw.writer.write(message[50_000:])
         assert len((await raw.read())[1]) == 100_017
         assert budget.used == 0

@@ -12,7 +12,7 @@ from urllib.request import urlopen
 import pytest
 from redis.asyncio import Redis
 
-from hostile.nemesis import Link
+from hostile.nemesis import BrokerLink
 from mutation.clusters import MemoryBroker, node_of
 from mutation.kill_matrix import proofs
 from mutation.registry import BANK
@@ -214,7 +214,7 @@ async def test_what_a_network_held_of_an_old_connection_is_not_delivered(running
     monkeypatch.setattr("neffos_asyncio.nats_exchange.STALL_TIME", 1)
     monkeypatch.setattr("hostile.nemesis.RETRY", 0)
     monkeypatch.setattr(broker, "STALL_TIME", 0.5)
-    link = Link(Random(1))
+    link = BrokerLink(Random(1))
     async with (
         link.before(running.url) as held,
         serving(held, running.url) as ((first, _), join),

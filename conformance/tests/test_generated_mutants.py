@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -14,6 +15,7 @@ from mutation.generated import (
     messages,
     operators,
     oracle,
+    possible,
     reaching,
     score,
     transport,
@@ -93,9 +95,13 @@ class Peer(PeerContext):
 
     role = "server"
 
-    def __init__(self):
+    def __init__(self, *, is_joined):
         super().__init__()
         self.server = self
+        self.is_joined = is_joined
+
+    def is_in(self, _, room=""):
+        return self.is_joined or not room
 
     def rooms(self, _):
         return ["r1", "r2"]
@@ -109,8 +115,8 @@ def test_an_operator_changes_a_message_that_it_concerns(operator):
     sample = triggers.CLASSES.get(operator.needs, ("vAlue",))[0]
     value = "x" * 70_000 if operator.needs.startswith("over") else sample
     changes = []
-    for kind in operator.kinds:
-        peer, history = Peer(), History(1)
+    for kind, is_joined in product(operator.kinds, (True, False)):
+        peer, history = Peer(is_joined=is_joined), History(1)
         peer.values["histories"] = [history, History(2)]
         ask = ROOM.replace(**{operator.field: value}) if operator.field else ROOM
         if kind in REPLIES:
@@ -205,6 +211,45 @@ def test_the_oracle_finds_a_fault_and_the_suite_kills_it(name, monkeypatch):
     fate = evaluated(name, SEED)
     assert fate.verdict == KILLED
     assert fate.requirement
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "client:book-event",
+        "client:handle-late-native@3rd",
+        "server:delay-reply@after-20",
+        "client:handle-late-error",
+    ],
+)
+def test_the_oracle_goes_where_a_fault_shows(name):
+    assert oracle.ask(messages.mutant_of(name), SEED).is_effective
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "condition"),
+    [
+        ("handle-twice", "reply", ""),
+        ("book-first", "empty", ""),
+        ("ignore", "event", "not-member"),
+        ("read-room-cut", "system", "error-flag"),
+        ("forget", "system", "namespace-upper"),
+        ("read-body-cut", "ask", "event-128"),
+    ],
+)
+def test_what_nobody_can_see_is_not_drawn(name, kind, condition):
+    operator = operators.ALL[name]
+    is_drawn = possible.is_visible("server", operator, kind)
+    if condition:
+        is_drawn &= possible.can_meet("server", operator, kind, triggers.ALL[condition])
+    assert not is_drawn
+
+
+def test_what_changes_no_membership_has_not_acted():
+    event = encode(ROOM.replace(wait=""))
+    for name, is_joined in (("book", True), ("forget", False), ("book-first", True)):
+        situation = History(1).look("client", event)
+        assert operators.ALL[name].act(Peer(is_joined=is_joined), History(1), situation) is None
 
 
 def test_the_oracle_shows_what_a_mutant_breaks_in_few_lines():

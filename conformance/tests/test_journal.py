@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -96,6 +97,15 @@ def test_finished_shares_of_a_file_are_not_checked_again(tmp_path, monkeypatch, 
     journal.close()
     assert third is None
     assert shares.merged([first, second, check(path, share=units[2].share)]) == whole
+
+
+def test_processes_end_with_a_parent_that_was_killed(monkeypatch):
+    ended = []
+    parent = SimpleNamespace(join=lambda: ended.append("parent"))
+    monkeypatch.setattr(check_work.multiprocessing, "parent_process", lambda: parent)
+    monkeypatch.setattr(check_work.os, "_exit", ended.append)
+    check_work._end_with_parent()
+    assert ended == ["parent", 1]
 
 
 def test_another_file_is_left_alone(tmp_path, files):

@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 
-from mutation import memory_loop
+from mutation import BANK, memory_loop
+from mutation import learned as mutated
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.learning.alphabet import (
     NOT_NOW,
@@ -311,3 +312,15 @@ def test_a_specification_of_a_part_of_the_inputs_is_smaller():
     inputs = alphabet(Role.SERVER, Scene.ASKS, frozenset({"app", "echo"}))
     assert len(specification(Role.SERVER, Scene.ASKS, inputs).names) == 2
     assert isinstance(Lesson(Role.SERVER, Scene.ASKS, inputs, None).names(), list)
+
+
+def test_each_mutant_of_the_sample_is_recorded():
+    assert [*mutated.recorded()] == [*mutated.SAMPLE]
+    for name, each in mutated.recorded().items():
+        assert each["requirement"] == BANK[name].breaks
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("name", mutated.SAMPLE)
+def test_what_finds_a_mutant_is_recorded(name):
+    assert mutated.outcomes(name) == mutated.recorded()[name]

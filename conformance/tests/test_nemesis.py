@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from hostile import nemesis
-from hostile.nemesis import FAULTS, Link, steps_of
+from hostile.nemesis import FAULTS, BrokerLink, steps_of
 from hostile.nodes import node_server
 from hostile.promises import ASK, CONNECT, DISCONNECT, JOIN, LEAVE, ROOMS, SPACES, Promises
 from hostile.workload import act, calm, settled, unreached
@@ -280,7 +280,7 @@ async def test_a_way_holds_cuts_and_carries_again():
         writer.close()
 
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
-    link = Link(Random(1))
+    link = BrokerLink(Random(1))
     url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server, link.before(url) as reached:
         port = int(reached.rpartition(":")[2])
@@ -308,12 +308,12 @@ async def test_a_way_holds_cuts_and_carries_again():
 
 
 def test_a_broken_round_is_shrunk_saved_and_read_again(tmp_path, monkeypatch, capsys):
-    steps = [nemesis.Step(((of, what, 0),), 0.1) for of in FAULTS for what in FAULTS[of]]
+    steps = [nemesis.RoundStep(((of, what, 0),), 0.1) for of in FAULTS for what in FAULTS[of]]
     guilty = [steps[1], steps[4]]
 
     async def play(kind, seed, tried, stall):
         broken = ["twice"] if all(each in tried for each in guilty) else []
-        return nemesis.Outcome(broken, Counter(), ["a: away"])
+        return nemesis.RoundOutcome(broken, Counter(), ["a: away"])
 
     monkeypatch.setattr(nemesis, "play", play)
     assert nemesis._tried("nats", 7, steps, 2.0, tmp_path / "found").broken == ["twice"]
@@ -326,7 +326,7 @@ def test_a_broken_round_is_shrunk_saved_and_read_again(tmp_path, monkeypatch, ca
 @pytest.mark.whole
 @pytest.mark.parametrize("kind", [each for each in EXCHANGES if shutil.which(SERVERS[each][0])])
 def test_a_round_on_a_real_broker_is_kept(kind):
-    steps = [nemesis.Step((("way", "cut", 0),), 0.1)]
+    steps = [nemesis.RoundStep((("way", "cut", 0),), 0.1)]
     outcome = asyncio.run(nemesis.play(kind, 1, steps))
     assert outcome.broken == []
     assert json.loads(json.dumps(outcome.figures))["cut way"] == 1

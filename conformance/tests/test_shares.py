@@ -76,6 +76,46 @@ def test_the_report_is_that_of_one_piece(tmp_path, monkeypatch, seed, count):
     assert report_values(shared) == report_values(whole)
 
 
+LAST = b'{"time":%d,"connection":%d,"from":"client","text":";app;;say;0;0;hi"}\n'
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        LAST % (100, 61) + LAST % (90, 60) + LAST % (80, 61),
+        LAST % (99, 61) + LAST % (98, 60) + LAST % (97, 60) + b"{broken\n",
+        (LAST % (99, 60) + LAST % (98, 61))[:-9],
+        LAST.replace(b"\n", b"\r\n") % (99, 60) + b"\n" + LAST % (98, 63),
+        LAST.replace(b'"text":"', b'"text":""') % (99, 60) + LAST % (99, 60) + LAST % (99, 61),
+        LAST.replace(b"hi", b"\xff") % (99, 60) + LAST.replace(b"hi", b"\\q") % (99, 61),
+        LAST.replace(b"hi", b"\xff") % (99, 63) + LAST.replace(b"hi", b"\\q") % (99, 64),
+        LAST.replace(b"}", b',"connection":61}') % (99, 60),
+        LAST.replace(b"}", b',"text":null}') % (99, 60),
+        b'{"from":"client","connection":60,"text":"x","time":5}\n' + LAST % (99, 61),
+    ],
+)
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_last_lines_are_those_of_one_piece(tmp_path, end, count):
+    path = tmp_path / "a.jsonl"
+    start = b"".join(LAST.replace(b";app;;say;0;0;hi", b"M") % (1, each) for each in (60, 61, 62))
+    path.write_bytes(recording(0, broken=False).partition(b"\n")[0] + b"\n" + start + end)
+    whole = check(path)
+    assert whole.pending_asks
+    assert in_shares(path, count) == whole
+
+
+def test_messages_on_connections_of_other_shares_are_passed_over(tmp_path, monkeypatch):
+    path = tmp_path / "a.jsonl"
+    entries = [Entry(0, 0.0, number % 2 + 1, True, ";app;;say;0;0;hi") for number in range(100)]
+    first = header(scenario="s", client={"peer": "c"}, server={"peer": "p"}, how="t")
+    path.write_bytes(b"".join(lines(first, entries)))
+    fed = []
+    feed = checking.Monitors.feed
+    monkeypatch.setattr(checking.Monitors, "feed", lambda *each: fed.append(each) or feed(*each))
+    assert check(path, share=Share(1, 2)).messages == 50
+    assert len(fed) == 51
+
+
 def packets(seed, *, connections=60):
     """Give a capture of such a recording, with packets that are late, sent again or missing."""
     random = Random(seed)

@@ -685,12 +685,15 @@ def test_each_learned_machine_is_drawn_with_what_differs(role):
 @pytest.mark.browser
 def test_what_not_everybody_can_use_is_found(tmp_path, chromium):
     (tmp_path / "a.html").write_text(
-        "<!doctype html><html lang='en'><title>t</title><main><p style='color: #bbb'>pale</p>"
-        "<img src='data:,'></main>",
+        "<!doctype html><html lang='en'><title>t</title><main>"
+        + "<p>black</p><p style='color: #bbb'>pale</p>" * 9
+        + "<p style='color: #aaa'>paler</p><img src='data:,'></main>",
         "utf-8",
     )
     page = chromium.open((tmp_path / "a.html").as_uri())
     found = browse.inaccessible(page)
     page.context.close()
     assert [fault.partition(":")[0] for fault in found] == ["color-contrast", "image-alt"]
+    # Of texts that look alike, a few are tested.
+    assert f"in {browse.ALIKE_SEEN + 1} elements" in found[0]
     assert found[1].endswith("in 1 elements such as img")

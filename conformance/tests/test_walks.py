@@ -6,6 +6,8 @@ from itertools import combinations
 import pytest
 
 from mutation import memory_loop
+from mutation import operators as do
+from mutation.benign import InTurn
 from mutation.client_faults import ClientFault
 from mutation.generated import oracle
 from mutation.generated.messages import mutant_of
@@ -91,6 +93,16 @@ def walked(name: str, known=(), **changes):
             return await explore_server(url, replace(plan, **changes))
 
     return memory_loop.run(run())
+
+
+def test_a_server_that_holds_all_back_while_a_handler_waits_passes_a_walk():
+    async def run():
+        async with do.serving(InTurn) as url:
+            plan = plan_of_walks(Role.SERVER, TIMES, (), is_thorough=False)
+            return await explore_server(url, replace(plan, sequences=1))
+
+    report = memory_loop.run(run())
+    assert (report.counterexamples, report.trouble) == ((), "")
 
 
 def test_a_fault_in_a_rare_situation_becomes_a_short_conversation():

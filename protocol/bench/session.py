@@ -67,7 +67,7 @@ MOST_ROOM: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class SessionFigure:
     """One line of the table.
 
     Attributes:
@@ -99,11 +99,11 @@ class Figure:
 
 def of_rounds(
     what: str, rounds: list[float], unit: str, aim: float | None = None, details: str = ""
-) -> Figure:
+) -> SessionFigure:
     """Give the figure that is the median of all rounds."""
     form = ".2f" if unit == "x" else ".0f"
     half = f"half of {len(rounds)} rounds: {harness.middle_half(rounds, form)}"
-    return Figure(what, median(rounds), unit, aim, f"{details}{half}", rounds)
+    return SessionFigure(what, median(rounds), unit, aim, f"{details}{half}", rounds)
 
 
 # ------------------------------------------------------------ sessions to measure
@@ -148,7 +148,7 @@ def spent(call: Callable[[str], object], payload: str) -> float:
     return (perf_counter_ns() - start) / CALLS
 
 
-def times(rounds: int, samples: int) -> Iterator[Figure]:
+def times(rounds: int, samples: int) -> Iterator[SessionFigure]:
     """Measure ``receive`` over the pure ``decode`` for each frame."""
     payloads = {what: head.ljust(FRAME_SIZE, "x") for what, head in HEADS.items()}
     for what, payload in payloads.items():
@@ -198,20 +198,20 @@ def held_by(number: int, make: Callable[[int], object]) -> float:
         return held() / number
 
 
-def memory(number: int) -> Iterator[Figure]:
+def memory(number: int) -> Iterator[SessionFigure]:
     """Measure sessions and rooms, ``number`` of each."""
     sessions = [opened("id")] * number
     size = held_by(number, lambda index: sessions.__setitem__(index, opened(f"{index:032x}")))
     about = f"{number:,} sessions, each with an id of 32 characters of its own"
-    yield Figure("an idle open session", size, "B", MOST_SESSION, about)
+    yield SessionFigure("an idle open session", size, "B", MOST_SESSION, about)
 
     size = held_by(number, lambda index: enter(sessions[index], "_OnNamespaceConnect"))
-    yield Figure("  and one connected namespace", size, "B", details="in each of them")
+    yield SessionFigure("  and one connected namespace", size, "B", details="in each of them")
 
     # The names come with payloads, so that each is a string of its own.
     size = held_by(number, lambda index: enter(sessions[index], "_OnRoomJoin", f"room-{index:09}"))
     about = "14 characters of name"
-    yield Figure("a room, alone in its session", size, "B", MOST_ROOM, about)
+    yield SessionFigure("a room, alone in its session", size, "B", MOST_ROOM, about)
 
     full = DEFAULT_LIMITS.rooms - 1
     some = sessions[: -(-number // full)]
@@ -222,10 +222,10 @@ def memory(number: int) -> Iterator[Figure]:
     if joined != number:
         raise AssertionError(f"{joined} rooms were joined, not {number}")
     about = f"{number:,} rooms, up to {full + 1:,} in a session"
-    yield Figure("a room among many", size, "B", MOST_ROOM, about)
+    yield SessionFigure("a room among many", size, "B", MOST_ROOM, about)
 
 
-def asking(number: int) -> Figure:
+def asking(number: int) -> SessionFigure:
     """Measure what asks of its own, all answered, leave behind in a session."""
     sessions = [busy() for _ in range(number)]
     asks = SETTLED_TOKENS + 1
@@ -238,13 +238,13 @@ def asking(number: int) -> Figure:
             session.receive(f"{token};;;;;;")
 
     what = "what a session's own asks leave behind"
-    return Figure(what, held_by(number, ask), "B", details=f"{asks} of them, all answered")
+    return SessionFigure(what, held_by(number, ask), "B", details=f"{asks} of them, all answered")
 
 
 # ------------------------------------------------------------ broadcast
 
 
-def broadcast(number: int, rounds: int) -> Iterator[Figure]:
+def broadcast(number: int, rounds: int) -> Iterator[SessionFigure]:
     """Send one event to ``number`` sessions."""
     sessions = [busy() for _ in range(number)]
     message = Message(namespace=NAMESPACE, room=ROOM, event="message", body="x" * (FRAME_SIZE - 29))
@@ -260,7 +260,7 @@ def broadcast(number: int, rounds: int) -> Iterator[Figure]:
     if len(sent) != 1:
         raise AssertionError(f"{len(sent)} payloads for one broadcast")
     what, about = f"encodes in a broadcast to {number:,}", "and one payload for all of them"
-    yield Figure(what, counted.call_count, "", 1, about)
+    yield SessionFigure(what, counted.call_count, "", 1, about)
 
     found: list[float] = []
     for _ in range(rounds):
@@ -277,7 +277,7 @@ def main() -> int:
     """Measure and print."""
     options = harness.arguments("Measure what a session costs.").parse_args()
     place = harness.pin()
-    figures: list[Figure] = []
+    figures: list[SessionFigure] = []
     with Console(stderr=True).status("Measuring"):
         figures += times(*((11, 3) if options.quick else (101, 5)))
         figures += broadcast(10_000, 5 if options.quick else 41)

@@ -32,9 +32,9 @@ ends. A peer may send millions of empty ones."""
 
 HEAD: Final = 6
 """Bytes of the head of a client's frame, with its mask (RFC 6455, 5.2)."""
-_SHORT: Final = 126
-_LONG: Final = 1 << 16
-"""Payloads from these sizes on have two, or eight, more bytes of head."""
+SHORT: Final = 126
+LONG: Final = 1 << 16
+"""Payloads from these sizes on have two, or eight, more bytes of head than HEAD."""
 
 
 def piece_size(parser: Protocol) -> int:
@@ -152,7 +152,7 @@ class Incoming:
         self._protocol = protocol
         self._data = b""
         self._at = 0
-        self._events: deque[Event] | None = None
+        self._events: deque[Event | str | bytes] | None = None
         self.parsed = 0
         """Bytes that were parsed since the start."""
         self.partial = 0
@@ -167,6 +167,15 @@ class Incoming:
         """Bytes that are not parsed."""
         return len(self._data) - self._at
 
+    @property
+    def held(self) -> int:
+        """Bytes of memory of what is not parsed, or not whole."""
+        return self.left + self.partial
+
+    def widen(self, limit: int) -> None:
+        """Let messages be larger, from the next frame on: the handshake is complete."""
+        self._protocol.max_message_size = limit
+
     def add(self, data: bytes) -> None:
         """Receive bytes."""
         self._data = self._data[self._at :] + data if self.left else data
@@ -176,8 +185,11 @@ class Incoming:
         """Forget all that was received; nothing can be parsed after that."""
         self._data, self._at, self._events, self.partial = b"", 0, None, 0
 
-    def take(self) -> Event | None:
-        """Return the next request or frame, or ``None`` if its end was not received."""
+    def take(self) -> Event | str | bytes | None:
+        """Return the next request or frame, or ``None`` if its end was not received.
+
+        A parser that finds whole messages may return what they contain.
+        """
         while not self._events:
             if self._at >= len(self._data):
                 self._data, self._at, self._events = b"", 0, None
@@ -187,8 +199,8 @@ class Incoming:
         if type(event) is Frame:
             size = len(event.data)
             self.partial -= HEAD + size
-            if size >= _SHORT:
-                self.partial -= 2 if size < _LONG else 8
+            if size >= SHORT:
+                self.partial -= 2 if size < LONG else 8
         else:
             self.partial = 0
         return event
@@ -196,8 +208,10 @@ class Incoming:
     def _parse(self) -> None:
         at, end = self._at, self._at + PIECE
         if self._protocol.state is State.CONNECTING:
-            # By lines: what is behind a request is parsed as frames once it is accepted.
-            end = min(end, self._data.find(b"\n", at) + 1 or end)
+            # What is behind a request is parsed as frames once it is accepted. A request that
+            # comes in parts may end with any line.
+            whole = -1 if self.partial else self._data.find(b"\r\n\r\n", at, end)
+            end = min(end, self._data.find(b"\n", max(at, whole + 2)) + 1 or end)
         piece = self._data if at == 0 and end >= len(self._data) else self._data[at:end]
         self._at = at + len(piece)
         self.parsed += len(piece)

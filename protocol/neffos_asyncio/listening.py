@@ -7,10 +7,17 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
+from importlib.util import find_spec
+from os import environ
 from typing import Final, Protocol
 
+from websockets.server import ServerProtocol
+
 from neffos_asyncio.connection import Connection
+from neffos_asyncio.incoming import Incoming
+from neffos_asyncio.limits import Limits
 from neffos_asyncio.request import UpgradeRequest
 from neffos_asyncio.server import Server
 from neffos_asyncio.sockets import Accepted, Socket
@@ -60,6 +67,7 @@ async def listening(
     *,
     tls: ssl.SSLContext | None = None,
     grace: float = GRACE,
+    fast: bool | None = None,
     between: Callable[[Connection], Interceptor] | None = None,
 ) -> AsyncIterator[Listener]:
     """Serve until the block is left, and then shut down.
@@ -70,10 +78,13 @@ async def listening(
         port: the port; 0 takes a free one.
         tls: certificate and key, to serve ``wss``.
         grace: seconds for peers and handlers to finish when it shuts down.
+        fast: whether picows parses frames, of the extra ``fast``. By default it does if it is
+            installed, unless the variable ``NEFFOS_WIRE_PURE`` asks for Python alone.
         between: puts an interceptor between each connection and its socket, for tests.
 
     Raises:
         OSError: the address is in use, or invalid.
+        ModuleNotFoundError: picows is not installed, and ``fast`` is true.
         ValueError: there is no server, or their limits differ; the limits apply to a connection
             before its path is known.
     """
@@ -96,8 +107,9 @@ async def listening(
     if len({server.limits for server in servers}) != 1:
         raise ValueError("the servers on one socket, of which there is one, share their limits")
     limits = servers[0].limits
+    parsing = _parsing(limits, fast)
     listener = await loop.create_server(
-        lambda: Socket(decide, limits, sockets),
+        lambda: Socket(decide, limits, sockets, parsing),
         host,
         port,
         ssl=tls,
@@ -113,3 +125,27 @@ async def listening(
         for socket in list(sockets):  # those without a connection
             socket.abort()
         await listener.wait_closed()
+
+
+def is_fast(wanted: bool | None) -> bool:
+    """Return whether picows parses frames: see ``listening``.
+
+    Raises:
+        ModuleNotFoundError: it is wanted, and not installed.
+    """
+    if wanted is None:
+        return not environ.get("NEFFOS_WIRE_PURE") and find_spec("picows") is not None
+    if wanted and find_spec("picows") is None:
+        text = "picows is missing. Try: pip install 'neffos-wire[fast]'"
+        raise ModuleNotFoundError(text, name="picows")
+    return wanted
+
+
+def _parsing(limits: Limits, wanted: bool | None) -> Callable[[ServerProtocol], Incoming]:
+    """Return what makes the parser of a connection."""
+    if not is_fast(wanted):
+        return Incoming
+    from neffos_asyncio.fast import FastIncoming, Parser
+
+    spare: list[Parser] = []
+    return partial(FastIncoming, limits.session.payload, spare)

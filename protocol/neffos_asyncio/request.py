@@ -111,11 +111,10 @@ def upgrade_request(
     path, _, text = target.partition("?")
     query = tuple(parse_qsl(text, keep_blank_values=True))
     own = Headers(headers)
-    all_headers = Headers(
-        [(name, value) for name in own for value in own.get_all(name)]
-        + [item for item in _url_headers(query) if item[0] not in own]  # SEC-11
-    )
-    return UpgradeRequest(path, query, all_headers, remote, values or {})
+    added = [item for item in _url_headers(query) if item[0] not in own]  # SEC-11
+    if added:
+        own = Headers([(name, each) for name in own for each in own.get_all(name)] + added)
+    return UpgradeRequest(path, query, own, remote, values or {})
 
 
 def _url_headers(query: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:

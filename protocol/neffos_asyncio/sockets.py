@@ -13,16 +13,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from struct import pack
 from typing import Final, cast
 
-from websockets.exceptions import InvalidState
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from neffos_asyncio.handler_queue import TURN, TURN_SIZE
-from neffos_asyncio.incoming import Incoming
+from neffos_asyncio.incoming import LONG, SHORT, Incoming
 from neffos_asyncio.limits import Limits, pong_time
 from neffos_asyncio.request import UpgradeRequest, upgrade_request
 from neffos_asyncio.transport import Receiver, failures, log
@@ -33,6 +33,10 @@ ALLOWED: Final = "GET, HEAD"
 
 PING_SIZE: Final = 8
 """Bytes of a ping: how many bytes were written before it. The pong proves that they arrived."""
+
+TEXT: Final = 0x81
+BINARY: Final = 0x82
+"""The first byte of a whole message in one frame (RFC 6455, 5.2)."""
 
 Accepted = tuple[Receiver, Callable[["Socket"], None]]
 """The receiver of an accepted connection, and what to call once the socket is open."""
@@ -49,12 +53,14 @@ class Socket(asyncio.Protocol):
         decide: decides on its request.
         limits: the bounds.
         sockets: the open sockets; this one is among them while it is open.
+        parsing: makes what parses its bytes.
         opened_at: the loop's time when it was opened.
     """
 
     decide: Decide
     limits: Limits
     sockets: set[Socket]
+    parsing: Callable[[ServerProtocol], Incoming] = Incoming
     opened_at: float = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop, init=False)
     _protocol: ServerProtocol = field(init=False)
@@ -68,6 +74,7 @@ class Socket(asyncio.Protocol):
     _is_bounded: bool = field(default=True, init=False)
     _incoming: Incoming = field(init=False)
     _held: int = field(default=0, init=False)
+    _was_unfinished: bool = field(default=False, init=False)
     _unfinished: Unfinished = field(init=False)
     _written: int = field(default=0, init=False)
     _arrived: int = field(default=0, init=False)
@@ -81,7 +88,7 @@ class Socket(asyncio.Protocol):
         self.opened_at = self._loop.time()
         early = min(self.limits.session.held_size, self.limits.session.payload)
         self._protocol = ServerProtocol(max_size=early)  # more, once the handshake is complete
-        self._incoming = Incoming(self._protocol)
+        self._incoming = self.parsing(self._protocol)
 
     # ------------------------------------------------------------ what asyncio calls
 
@@ -101,6 +108,8 @@ class Socket(asyncio.Protocol):
         self._incoming.add(data)
         if not self._is_paused and not self._is_scheduled:
             self._work()
+        elif self._incoming.left >= TURN_SIZE:
+            self._transport.pause_reading()  # uvloop reads up to 32 times before it is our turn
 
     def eof_received(self) -> None:
         """Note that the peer sends nothing more; asyncio closes the socket."""
@@ -144,14 +153,14 @@ class Socket(asyncio.Protocol):
     def write(self, payloads: Sequence[str | bytes]) -> None:
         """Send messages."""
         protocol = self._protocol
-        try:
-            for payload in payloads:
-                if isinstance(payload, str):
-                    protocol.send_text(payload.encode())
-                else:
-                    protocol.send_binary(payload)
-        except InvalidState:
+        if protocol.state is not State.OPEN:
             return  # it is closing: no peer would read this
+        pieces = protocol.writes
+        for payload in payloads:
+            data = payload.encode() if isinstance(payload, str) else payload
+            pieces.append(_head(TEXT if data is not payload else BINARY, len(data)))
+            if data:  # the library ends with an empty piece
+                pieces.append(data)
         self._send()
 
     def pause(self) -> None:
@@ -236,9 +245,10 @@ class Socket(asyncio.Protocol):
 
     def _work(self) -> None:
         """Handle events until there are none, the receiver pauses, or the turn is over."""
-        if self._is_bounded and self._receiver is not None and self._receiver.is_open:
+        receiver = self._receiver
+        if self._is_bounded and receiver is not None and receiver.is_open:
             self._is_bounded = False
-            self._protocol.max_message_size = self.limits.session.payload
+            self._incoming.widen(self.limits.session.payload)
         incoming, left = self._incoming, TURN
         before, is_next, frame = incoming.parsed, False, None
         while (
@@ -248,7 +258,11 @@ class Socket(asyncio.Protocol):
             and (event := incoming.take()) is not None
         ):
             left -= 1
-            if type(event) is Frame:
+            if type(event) is str or type(event) is bytes:
+                is_next, self._is_pinged = True, False
+                if receiver is not None:
+                    receiver.receive(event)
+            elif type(event) is Frame:
                 frame = event
                 self._take(frame)
                 is_next = is_next or is_bound(frame)
@@ -259,7 +273,8 @@ class Socket(asyncio.Protocol):
         if self._receiver is not None:
             self._receiver.flush()
         self._send()
-        self._hold(incoming.parsed - before, is_next)
+        if self._was_unfinished or incoming.partial or incoming or self._fragments is not None:
+            self._hold(incoming.parsed - before, is_next)
         if incoming:
             self._read_on()
         elif self._protocol.state is not State.OPEN:
@@ -268,7 +283,8 @@ class Socket(asyncio.Protocol):
     def _read_on(self) -> None:
         """Go on with what is left, after the others' turns, and then with what comes."""
         if self._incoming:
-            self._transport.pause_reading()
+            if self._incoming.left >= TURN_SIZE:
+                self._transport.pause_reading()
             if not self._is_paused and not self._is_scheduled:
                 self._is_scheduled = True
                 self._loop.call_soon(self._work_on)
@@ -289,10 +305,10 @@ class Socket(asyncio.Protocol):
             is_next: whether the unfinished message, if there is one, has begun with them.
         """
         incoming = self._incoming
-        unfinished = incoming.partial + len(self._fragments or b"")
-        held = unfinished + incoming.left
+        held = incoming.held + len(self._fragments or b"")
+        self._was_unfinished = held > 0 or self._fragments is not None
         if self._receiver is not None and self._protocol.state is State.OPEN:
-            is_unfinished = bool(unfinished) or self._fragments is not None
+            is_unfinished = incoming.partial > 0 or self._fragments is not None
             self._unfinished.note(parsed, is_unfinished=is_unfinished, is_next=is_next)
         if held != self._held:
             self._held = held
@@ -367,9 +383,9 @@ class Socket(asyncio.Protocol):
     # ------------------------------------------------------------ the socket
 
     def _send(self) -> None:
-        pieces = self._protocol.data_to_send()
-        if not pieces:
+        if not self._protocol.writes:
             return
+        pieces = self._protocol.data_to_send()
         is_end = pieces[-1] == b""  # how websockets says that nothing follows
         if is_end:
             pieces.pop()
@@ -390,3 +406,10 @@ class Socket(asyncio.Protocol):
         """Reset a closing connection that does not end in time."""
         if self._close_timer is None:
             self._close_timer = self._loop.call_later(self.limits.close, self.abort)
+
+
+def _head(first: int, size: int) -> bytes:
+    """Return the head of a frame, which has no mask, since a server sends it."""
+    if size < SHORT:
+        return bytes((first, size))
+    return pack("!BBH", first, 126, size) if size < LONG else pack("!BBQ", first, 127, size)

@@ -280,7 +280,7 @@ class MembershipTracking(AskTracking):
         wait = message.wait
         change = CHANGE_OF.get(message.event)
         key = MembershipKey.of(change, message.namespace, message.room)
-        if is_next and change is Change.CONNECT and self._is_unknown(key):
+        if change is Change.CONNECT and self._is_unknown(key):
             return True
         if is_next and change is Change.DISCONNECT and not self._decides_disconnect(key):
             return True

@@ -230,9 +230,9 @@ class Session(HandshakeTracking):
 
         It is the reply to a pending ask of this peer, or it is about what this peer asks to
         connect, disconnect, join or leave: what a caller handles may be waiting for the reply, and
-        the asks of both peers may cross. Or only the handler at work is before it, and it asks for
-        a namespace that is not offered, which is refused in any state (NS-3), or it disconnects
-        what that handler belongs to, and the application has no say in that (NS-13, NS-18).
+        the asks of both peers may cross. Or it asks for a namespace that is not offered, which is
+        refused in any state (NS-3). Or it disconnects what the handler at work belongs to, and the
+        application has no say in that (NS-13, NS-18).
 
         Args:
             payload: the message.

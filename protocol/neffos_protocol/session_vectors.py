@@ -70,16 +70,11 @@ class Played(NamedTuple):
 
 
 @cache
-def load_schema() -> dict[str, Any]:
-    """Read the schema of the files."""
-    return _read("schema.json")
-
-
-@cache
 def load_files() -> Mapping[str, dict[str, Any]]:
     """Read every file, by its name without the suffix."""
-    names = sorted(path.name for path in FOLDER.glob("*.json"))
-    return {name.removesuffix(".json"): _read(name) for name in names if name != "schema.json"}
+    read = {name.removesuffix(".json"): json.loads(text) for name, text in texts().items()}
+    del read["schema"]
+    return read
 
 
 def load_vectors() -> list[Vector]:
@@ -90,11 +85,6 @@ def load_vectors() -> list[Vector]:
 def texts() -> Mapping[str, str]:
     """Give the text of each file, and of the schema, by its name."""
     return {path.name: path.read_text("utf-8") for path in sorted(FOLDER.glob("*.json"))}
-
-
-def _read(name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((FOLDER / name).read_text("utf-8"))
-    return document
 
 
 # -------------------------------------------------------------------- payloads as data

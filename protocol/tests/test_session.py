@@ -306,10 +306,8 @@ def test_a_reply_does_not_wait_for_a_decision_and_may_withdraw_it() -> None:
 @both_roles
 def test_what_need_not_wait_is_told_from_the_rest(role: Role) -> None:
     session = connected(role, ROOM, namespaces={NAMESPACE, "other"})
-    unknown = request(Change.CONNECT, peer_token(session), "unknown")
-    assert session.overtakes(unknown, is_next=True)
-    assert not session.overtakes(unknown)
-    assert not session.overtakes(request(Change.CONNECT, peer_token(session)), is_next=True)
+    assert session.overtakes(request(Change.CONNECT, peer_token(session), "unknown"))
+    assert not session.overtakes(request(Change.CONNECT, peer_token(session)))
     reply = frame(wait=peer_token(session))
     assert not session.overtakes(reply)
     token = token_of(session.ask(NAMESPACE, "e"))

@@ -21,7 +21,7 @@ from neffos_protocol.session_vectors import Placeholders, SessionPlayer, Vector,
 from neffos_protocol.state_machines import machines
 
 FILES = session_vectors.load_files()
-SCHEMA = session_vectors.load_schema()
+SCHEMA = json.loads(session_vectors.texts()["schema.json"])
 VALIDATOR = Draft202012Validator(SCHEMA)
 ALL = session_vectors.load_vectors()
 BY_ID = {vector["id"]: vector for vector in ALL}

@@ -19,8 +19,8 @@ from generate import machines, printed, recordings
 from generate.cases import ROLE_NAMES
 from generate.tables import grammar
 from generate.text import table
-from generate.vectors import texts
 from neffos_conformance.cases.definition import ROLES, Role, cases_of
+from neffos_conformance.codecs.vectors import texts
 from neffos_protocol import session_vectors
 from neffos_protocol.registry import load_toml
 

@@ -136,6 +136,7 @@ def _files() -> Mapping[str, Sequence[dict[str, Any]]]:
     }
 
 
+@cache
 def known_cases(difference: str) -> frozenset[str]:
     """Give the IDs of the cases that show a difference."""
     entries = (each for found in _files().values() for each in found)
@@ -237,9 +238,6 @@ PEERS_OF: Final = {
     "transport": "networks (HTTP and WebSocket)",
 }
 
-MOST_UNDECIDED: Final = 0.1
-"""The share of undecided mutants of a family from which on the page names it."""
-
 
 @cache
 def _published() -> dict[str, Any]:
@@ -274,21 +272,28 @@ def mutation_sorts() -> str:
 
 
 def mutation_survivors() -> str:
-    """Write what the survivors violate and when, and the families with many undecided mutants."""
+    """Write what the survivors violate, and when."""
     rows = []
     for role, each in _published().items():
-        families = (
-            f"{name} {one['undecided']} of {one['drawn']}"
-            for name, one in each["families"].items()
-            if one["undecided"] > MOST_UNDECIDED * one["drawn"]
-        )
         counts = (
             ", ".join(f"{label} {number}" for label, number in sorted(found.items()))
             for found in (each["survivors"]["requirement"], each["survivors"]["trigger"])
         )
-        rows.append((PEERS_OF[role], *(cell or "none" for cell in (*counts, ", ".join(families)))))
-    head = ("faulty", "survivors by requirement", "by trigger", "operators with many undecided")
-    return table(head, rows)
+        rows.append((PEERS_OF[role], *(cell or "none" for cell in counts)))
+    return table(("faulty", "survivors by requirement", "by trigger"), rows)
+
+
+def mutation_undecided() -> str:
+    """Write how many mutants of each operator are undecided, for the roles that have such."""
+    families = {role: each["families"] for role, each in _published().items() if each["undecided"]}
+    names = dict.fromkeys(name for each in families.values() for name in sorted(each))
+    rows = []
+    for name in names:
+        cells = [each.get(name) for each in families.values()]
+        if any(cell and cell["undecided"] for cell in cells):
+            shown = [f"{cell['undecided']} of {cell['drawn']}" if cell else "" for cell in cells]
+            rows.append((name, *shown))
+    return table(("operator", *(PEERS_OF[role] for role in families)), rows)
 
 
 def mutation_survivors_by_name() -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from generate import learned_pictures
 from generate.text import count, table
+from mutation import learned as faults
 from neffos_conformance.learning.lesson import Lesson, scenes_of
 from neffos_protocol import Role
 from peers.learned import recorded
@@ -99,6 +100,25 @@ def pictures(role: str) -> str:
             drawn = f"<details>\n{summary}\n{drawn}\n</details>"
         parts.append(f"### `{scene}` of a {role}\n\n{drawn}")
     return "\n\n".join(parts)
+
+
+def sample() -> str:
+    """Write which mutants of a sample learning finds, and which exploring."""
+    found = faults.recorded()
+    learned = sum(each["learning"] for each in found.values())
+    rows = [
+        (
+            f"`{name}` ({each['requirement']})",
+            *("finds it" if each[way] else "misses it" for way in ("learning", "exploring")),
+        )
+        for name, each in found.items()
+    ]
+    return (
+        f"Of a sample of {len(found)} [mutants](mutants.md) that change a state, learning of the "
+        f"server's own asks finds {learned}. Exploring with the seed {faults.SEED} had "
+        f"{faults.SEQUENCES} sequences of some {faults.STEPS} actions for each, which take as much "
+        "processor time:\n\n" + table(("mutant", "learning", "exploring"), rows)
+    )
 
 
 def _plain(text: str) -> str:

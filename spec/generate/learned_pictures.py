@@ -39,7 +39,7 @@ UNLIKE: Final = "≠ "
 """Marks an input that differs, which must be seen without its colour."""
 
 
-class Line(NamedTuple):
+class TransitionLine(NamedTuple):
     """Inputs of a state that do the same.
 
     Attributes:
@@ -53,7 +53,7 @@ class Line(NamedTuple):
     why: str = ""
 
 
-def lines_of(machine: Machine, state: int, differing: dict[str, str]) -> list[Line]:
+def lines_of(machine: Machine, state: int, differing: dict[str, str]) -> list[TransitionLine]:
     """Give the lines of a state; ``differing`` has the reason for each input that differs."""
     if machine.ending(state):
         return []
@@ -62,7 +62,9 @@ def lines_of(machine: Machine, state: int, differing: dict[str, str]) -> list[Li
         if output != NOT_NOW:
             shared.setdefault((output, after, differing.get(letter, "")), []).append(letter)
     return [
-        Line(f"{', '.join(letters)}: {'nothing' if output == NOTHING else output}", after, why)
+        TransitionLine(
+            f"{', '.join(letters)}: {'nothing' if output == NOTHING else output}", after, why
+        )
         for (output, after, why), letters in shared.items()
     ]
 
@@ -87,7 +89,9 @@ class _Lane:
 class _Drawing:
     """One machine while it is drawn."""
 
-    def __init__(self, names: Sequence[str], lines: dict[int, list[Line]], key: str) -> None:
+    def __init__(
+        self, names: Sequence[str], lines: dict[int, list[TransitionLine]], key: str
+    ) -> None:
         self._names, self._lines, self._key = names, lines, key
         self._lanes: dict[tuple[int, bool], _Lane] = {}
         self._entries: dict[int, float] = {}
@@ -129,7 +133,7 @@ class _Drawing:
             y += _GAP
         self.height = y - _GAP + _TOP
 
-    def _line(self, line: Line, state: int, y: float) -> Iterator[str]:
+    def _line(self, line: TransitionLine, state: int, y: float) -> Iterator[str]:
         wrong = " wrong" if line.why else ""
         wrapped = self._wrapped(_shown(line), _INDENT)
         for number, each in enumerate(wrapped):
@@ -178,7 +182,7 @@ class _Drawing:
             )
 
 
-def _shown(line: Line) -> str:
+def _shown(line: TransitionLine) -> str:
     return f"{UNLIKE if line.why else ''}{line.text}"
 
 
@@ -187,7 +191,9 @@ def _text(x: float, y: float, text: str, kind: str = "") -> str:
     return f'<text{chosen} x="{x:.1f}" y="{y:.1f}">{attribute(text)}</text>'
 
 
-def figure(key: str, title: str, names: Sequence[str], lines: dict[int, list[Line]]) -> str:
+def figure(
+    key: str, title: str, names: Sequence[str], lines: dict[int, list[TransitionLine]]
+) -> str:
     """Draw a machine as a figure in HTML.
 
     Args:

@@ -22,7 +22,7 @@ _EXTRAS: Final = {"events": "events", "event_asks": "event asks", "cuts": "lost 
 
 
 @dataclass(frozen=True, slots=True)
-class Counterexample(recordings.Recording):
+class RefutedTable(recordings.Recording):
     """The recording of a counterexample."""
 
     @property
@@ -37,12 +37,12 @@ class Counterexample(recordings.Recording):
 
 
 @cache
-def counterexamples() -> Mapping[str, Counterexample]:
+def counterexamples() -> Mapping[str, RefutedTable]:
     """Give the counterexample of each fault by its name."""
     found = {}
     for each in FAULTS:
         transcript = read_transcript(results.FOLDER / f"{each.name}.jsonl")
-        found[each.name] = Counterexample(each.name, transcript.header, len(transcript.entries))
+        found[each.name] = RefutedTable(each.name, transcript.header, len(transcript.entries))
     return found
 
 

@@ -33,8 +33,9 @@ LONGEST: Final = 20
 """Rows of a picture on a page about something else: some two screens. The recording's own page
 has the rest."""
 
-SHORT: Final = 14
-"""Rows of a picture that fits on half a sheet of paper; longer ones are printed smaller."""
+TALL: Final = {"long": 1000, "longest": 1600}
+"""Pixels above which a picture is printed smaller: none may be taller than a sheet of paper. The
+longest one of the specification has 1826."""
 
 LONGEST_PAGE: Final = 80
 """Rows of a recording's own page: the longest sessions are loads, whose rows are all alike."""
@@ -326,10 +327,12 @@ def figure(
     about = with_code(caption or recording.scenario[:1].upper() + recording.scenario[1:])
     hidden = recording.rows - len(diagram.rows)
     more = f"; {count(hidden, 'row')} more" if hidden else ""
+    picture = svg(diagram)
+    height = int(re.search(r' height="(\d+)"', picture)[1])  # type: ignore[index]  # each has one
+    kinds = ["recorded", *(kind for kind, least in TALL.items() if height > least)]
     return unmarked(
-        f'<figure class="recorded{" long" if len(diagram.rows) > SHORT else ""}" '
-        "data-search-exclude>\n"
-        f"{_fitted(svg(diagram), f'{root}{recording.uri}', key)}\n"
+        f'<figure class="{" ".join(kinds)}" data-search-exclude>\n'
+        f"{_fitted(picture, f'{root}{recording.uri}', key)}\n"
         f"<figcaption>{about}. <span>Recorded between "
         f"{attribute(client)} and {attribute(server)}{more}: "
         f'<a href="{root}{recording.uri}">the whole recording</a>.</span></figcaption>\n'

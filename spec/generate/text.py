@@ -97,10 +97,10 @@ def cell(text: str) -> str:
     return "`".join(parts).replace("|", "&#124;")
 
 
-def listed(names: list[str] | tuple[str, ...], *, word: str = "and") -> str:
+def listed(names: list[str] | tuple[str, ...]) -> str:
     """Give ``a, b and c``."""
     *most, last = names
-    return f"{', '.join(most)} {word} {last}" if most else last
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def attribute(text: str) -> str:

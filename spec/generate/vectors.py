@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,13 +47,6 @@ def resting(requirement: str) -> tuple[tuple[str, Vector], ...]:
             key=lambda each: (each[0] in _UNCLEAR, each[1]["requirements"][0] != requirement),
         )
     )
-
-
-def texts() -> Mapping[str, str]:
-    """Give the text of each file by its name."""
-    folder = files("neffos_codec.vectors")
-    names = [f"{name}.json" for name in (*load_files(), "schema")]
-    return {name: (folder / name).read_text("utf-8") for name in names}
 
 
 def of_codecs() -> str:

@@ -12,8 +12,10 @@ from mutation.generated.messages import MessageMutant
 from mutation.generated.triggers import ALL, CLASSES, Condition
 from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE
 from neffos_conformance.model_based.actions import ActionSequence
-from neffos_conformance.model_based.generator import CLIENT, SERVER, Draws, SequenceGenerator
+from neffos_conformance.model_based.draws import CLIENT, SERVER, Draws
+from neffos_conformance.model_based.generator import SequenceGenerator
 from neffos_protocol import Role
+from neffos_protocol.names import NATIVE_EVENT
 
 STEPS: Final = 30
 """Actions of a conversation; more where a trigger counts that far."""
@@ -25,6 +27,19 @@ BODIES: Final = {
     "dunder": "__proto__ t{}",
 }
 """The bodies of some classes; those of others begin with the sample of their class."""
+
+HASTE: Final = (0.5, 0.8)
+"""The shares of messages without a barrier after them, where a fault sends or handles them late:
+the barrier alone would be no other than the next message."""
+
+RESERVED: Final = (NATIVE_EVENT, "_onNamespaceDisconnect")
+"""Events with a name like those of system events, of which a client's application hears."""
+
+ANSWERS: Final = {"empty": "done", "reply": "body", "error": "error"}
+"""The way of answering by which a peer receives a reply of each kind."""
+
+FRAMES: Final = ("ask", "event", "answer", "command-ask", "command-event")
+"""The actions of conversations with a client by which frames are sent."""
 
 FREQUENT: Final = 4
 """How many times as often something is drawn that a trigger is about."""
@@ -38,10 +53,15 @@ def steps_of(mutant: MessageMutant) -> int:
     return 120 if names & {"after-100", "20th"} else STEPS
 
 
+def is_for_trigger(index: int) -> bool:
+    """Whether a conversation is drawn for a mutant's trigger; every third is as for any peer."""
+    return index % 3 != 2
+
+
 def conversation(mutant: MessageMutant, seed: int, index: int) -> ActionSequence:
-    """Generate a conversation for a mutant; every third is drawn as for any peer."""
+    """Generate a conversation for a mutant."""
     role = Role(mutant.role)
-    draws = None if index % 3 == 2 else draws_for(mutant)
+    draws = draws_for(mutant) if is_for_trigger(index) else None
     name = f"{mutant.name}/{seed}/{index}"
     return SequenceGenerator(role, name, None, draws).make(steps_of(mutant))
 
@@ -49,21 +69,28 @@ def conversation(mutant: MessageMutant, seed: int, index: int) -> ActionSequence
 def draws_for(mutant: MessageMutant) -> Draws:
     """Give what is drawn for a mutant."""
     draws = CLIENT if mutant.role == "client" else SERVER
-    needed = [
-        each
-        for each in ALL.values()
-        if mutant.operator.needs and each.name == f"{mutant.operator.field}-{mutant.operator.needs}"
-    ]
-    for each in (*mutant.conditions, *needed):
+    for each in _needed(mutant):
         draws = _with(draws, each, mutant)
     actions = {**draws.actions}
     if mutant.operator.family == "other connection":
         actions["connection"] *= FREQUENT
     if mutant.kind == "handshake":
         actions["connection"] *= 3 * FREQUENT
-    if mutant.kind == "native":
-        draws = replace(draws, native=(0.5, 0.4))
+    if mutant.kind in ("native", "handshake"):
+        # What begins like a handshake message is native once the connection is open.
+        draws = replace(draws, native=(0.5, 0.4) if mutant.kind == "native" else (0.2, 0.2))
         actions["non-frame"] *= FREQUENT
+        if mutant.role == "client":
+            draws = replace(draws, main="")
+            actions |= {name: actions[name] / FREQUENT for name in FRAMES}
+    if mutant.family == "delay":
+        # The operation of a client may fail where its reply is followed by a disconnect.
+        is_hasty = mutant.role == "server" or mutant.kind in ("native", "handshake")
+        draws = replace(draws, haste=HASTE, hasty=HASTE[0] if is_hasty else 0.0)
+        if mutant.kind not in ("native", "handshake"):
+            actions["event"] *= FREQUENT
+    if mutant.family == "membership":
+        draws = replace(draws, probed=("app", "any"))
     if mutant.kind == "error":
         draws = replace(draws, events={**draws.events, "fail": 60})
     if mutant.kind == "event":
@@ -72,6 +99,10 @@ def draws_for(mutant: MessageMutant) -> Draws:
         if mutant.role == "server":
             draws = replace(draws, events={**draws.events, **shown})
             actions["connection"] *= FREQUENT
+    if mutant.kind in ANSWERS and not mutant.operator.is_sent:
+        draws = replace(draws, answers={**draws.answers, ANSWERS[mutant.kind]: 200.0})
+        if mutant.role == "client":
+            actions["command-event"] *= FREQUENT
     if mutant.kind in ("ask", "reply") and draws.events is not None:
         actions["event"] *= 2
     if steps_of(mutant) > STEPS:
@@ -82,33 +113,48 @@ def draws_for(mutant: MessageMutant) -> Draws:
     return replace(draws, actions=actions, first=_first(mutant))
 
 
+def _needed(mutant: MessageMutant) -> list[Condition]:
+    """Give the conditions of a trigger, and that of the values that its operator changes."""
+    needs = ALL.get(f"{mutant.operator.field}-{mutant.operator.needs}")
+    return [*mutant.conditions, *([needs] if mutant.operator.needs and needs else [])]
+
+
 def _first(mutant: MessageMutant) -> list[tuple[str, str, str]]:
     """Give the asks that lead to what a trigger is about."""
     names = {each.name for each in mutant.conditions}
     special = [
         each.sample or "r" * each.size
-        for each in mutant.conditions
+        for each in _needed(mutant)
         if each.dimension in ("room characters", "room size")
     ]
     room = special[0] if special else "r1"
-    asks = [(CONNECT, "app", "")]
+    is_odd = any(each.name == "namespace-semicolon" for each in _needed(mutant))
+    app, other = ("semi;colon", "app") if is_odd else ("app", "semi;colon")
+    asks = [(CONNECT, app, "")]
     if names & {"two-namespaces", "many-namespaces", "same-room"}:
         asks.append((CONNECT, "any", ""))
     if "many-namespaces" in names:
-        asks.append((CONNECT, "semi;colon", ""))
+        asks.append((CONNECT, other, ""))
     if "after-disconnect" in names:
-        asks += [(JOIN, "app", room), (DISCONNECT, "app", ""), (CONNECT, "app", "")]
+        asks += [(JOIN, app, room), (DISCONNECT, app, ""), (CONNECT, app, "")]
     needs_room = {"room", "one-room", "two-rooms", "many-rooms", "same-room", "after-leave"}
-    if names & needs_room or special:
-        asks.append((JOIN, "app", room))
+    if names & needs_room or special or mutant.operator.field == "room":
+        asks.append((JOIN, app, room))
     if names & {"two-rooms", "many-rooms"}:
-        asks.append((JOIN, "app", "r2"))
+        asks.append((JOIN, app, "r2"))
     if "many-rooms" in names:
-        asks.append((JOIN, "app", "r3"))
+        asks.append((JOIN, app, "r3"))
     if "same-room" in names:
         asks.append((JOIN, "any", room))
     if "after-leave" in names:
-        asks += [(LEAVE, "app", room), (JOIN, "app", room)]
+        asks += [(LEAVE, app, room), (JOIN, app, room)]
+    if "after-refusal" in names and mutant.role == "client":
+        asks += [(CONNECT, "unwanted", "")] * 2
+    elif "after-refusal" in names:  # both stay in what they cannot leave
+        asks += [(CONNECT, "sticky", ""), (DISCONNECT, "sticky", "")]
+        asks += [(JOIN, "app", "sticky"), (LEAVE, "app", "sticky")]
+    if mutant.kind == "native" and mutant.role == "client":
+        return [(CONNECT, "", "")]
     return asks if len(asks) > 1 else []
 
 
@@ -126,6 +172,9 @@ def _with(draws: Draws, condition: Condition, mutant: MessageMutant) -> Draws:
         if is_binary:
             bodies = [each.encode() if isinstance(each, str) else each for each in bodies]
         given["bodies"] = (*bodies, *bodies, *others[:1], "t{}")
+    elif label == "reserved":
+        given["events"] = {**draws.events, **dict.fromkeys(RESERVED, 30.0)}
+        given["main"] = ""
     elif label == "binary":
         binary = [each for each in draws.bodies if isinstance(each, bytes)]
         given["bodies"] = (*binary, "t{}")
@@ -136,11 +185,15 @@ def _with(draws: Draws, condition: Condition, mutant: MessageMutant) -> Draws:
         event = condition.sample or "e" * condition.size
         given["events"] = {**draws.events, event: 60.0}
         given["commanded"] = (event,) * 12
-        given["main"] = "any"
+        is_shown = label == "event-semicolon" and mutant.operator.field == "body"
+        given["main"] = "semi;colon" if is_shown and mutant.role == "server" else "any"
     elif name == "namespace characters":
         namespace = {"semicolon": "semi;colon", "upper": "App"}.get(label.split("-", 1)[1], " app")
         given["namespaces"] = (namespace, "any", "nowhere")
-        given["main"] = namespace if namespace == "semi;colon" else "app"
+        given["main"] = namespace
+        if namespace != "semi;colon":
+            given |= {"namespaces": (namespace,) * 3, "main": "app"}
+            actions["event"] *= FREQUENT
     elif name == "token":
         given["marks"], given["marked"] = (condition.sample,), 0.6
     elif name == "flags":
@@ -154,13 +207,17 @@ def _with(draws: Draws, condition: Condition, mutant: MessageMutant) -> Draws:
             actions["provoke" if mutant.role == "server" else "command-event"] *= FREQUENT
             actions["answer"] /= FREQUENT
     elif name in ("history", "rooms", "namespaces", "membership", "room"):
-        actions["ask"] *= 2
-        if "command-ask" in actions:
-            actions["command-ask"] *= 2
+        if name not in ("rooms", "namespaces"):  # those come first, and are to stay
+            actions["ask"] *= 2
+            if "command-ask" in actions:
+                actions["command-ask"] *= 2
         given["namespaces"] = ("app", "any", "semi;colon")
         if label == "after-refusal" and mutant.role == "server":
             given["rooms"] = ("locked", "r1", "sticky")
             given["namespaces"] = ("refused", "app", "sticky")
+        elif label == "after-refusal":
+            given["rooms"] = ("unwanted", "lobby", "hall")
+            given["namespaces"] = ("unwanted", "app", "any")
     elif name == "connection":
         actions["connection"] *= FREQUENT
     given["actions"] = actions

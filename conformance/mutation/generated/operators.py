@@ -136,6 +136,14 @@ def _as_retyped(context: Any, _: History, s: Situation) -> Any:
     return None if other is None else context.serve(other)
 
 
+def _changes(s: Situation) -> bool:
+    """Whether a message changes a membership, or is refused as anyone's ask for it would be."""
+    if s.message is None or s.subject is None or s.subject.event not in CHANGE_OF:
+        return False
+    is_flagged = s.message.is_error or s.message.is_no_op
+    return s.kind == "empty" or (s.kind == "system" and not is_flagged)
+
+
 def _aside(
     events: tuple[str, str], context: Any, _: History, s: Situation, *, is_first: bool = False
 ) -> Any:
@@ -144,6 +152,12 @@ def _aside(
         return None
     namespace, room = s.subject.namespace, s.subject.room
     event = events[bool(room)]
+    is_entry = event in ENTRIES
+    is_there = context.is_in(namespace, room)
+    if _changes(s) and (is_entry or not is_first):
+        is_there = s.subject.event in ENTRIES  # after the message, which may do the same
+    if is_there is is_entry or (event == JOIN and not context.is_in(namespace)):
+        return None
     if is_first:
         return [*context.aside(event, namespace, room), *context.serve()]
     return [*context.serve(), *context.aside(event, namespace, room)]

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mutation import memory_loop
 from mutation.client_faults import ClientFault, faulty_client
-from mutation.generated.drawing import conversation
+from mutation.generated.drawing import conversation, is_for_trigger
 from mutation.generated.messages import MessageMutant
 from mutation.hooks import Hooks
 from neffos_conformance.model_based.actions import ActionSequence
@@ -65,19 +65,23 @@ async def talk(
 ) -> tuple[SequenceResult, int]:
     """Run a conversation with a mutant; give what it showed, and how often the fault acted."""
     peer, acts = mutant.peer(first=1 + index % 2)
-    result = await converse(peer, mutant.role, sequence)
+    result = await converse(peer, mutant.role, sequence, is_patient=is_for_trigger(index))
     return result, acts.count
 
 
-async def converse(peer: Any, role: str, sequence: ActionSequence) -> SequenceResult:
-    """Run a conversation with a peer."""
+async def converse(
+    peer: Any, role: str, sequence: ActionSequence, *, is_patient: bool = False
+) -> SequenceResult:
+    """Run a conversation with a peer; a patient one shows what comes only after a barrier."""
+    known = KnownFailures()
+    how: Any = {"is_patient": is_patient}
     try:
         async with asyncio.timeout(SEQUENCE_SECONDS):
             if role == "server":
                 async with peer.run() as url:
-                    return await run_on_server(url, sequence, KnownFailures(), TIMEOUTS)
+                    return await run_on_server(url, sequence, known, TIMEOUTS, **how)
             take = partial(faulty_client, peer)
-            return await run_on_client(take, None, None, sequence, KnownFailures(), TIMEOUTS)
+            return await run_on_client(take, None, None, sequence, known, TIMEOUTS, **how)
     except TimeoutError:
         return SequenceResult(Failure("SEC-16", "stalls", "a conversation did not end"))
 
@@ -90,17 +94,20 @@ def ask(mutant: MessageMutant, seed: int) -> Found:
         result, acted = memory_loop.run(talk(mutant, sequence, index))
         acts += acted
         failure = result.failure
-        if failure is not None and acted and not _fails_anyway(mutant.role, sequence):
+        if failure is not None and acted and not _fails_anyway(mutant.role, sequence, index):
             return Found(failure.requirement, failure.explanation, index, acts)
         if not acts and index == IDLE_CONVERSATIONS:
             break
     return Found(acts=acts)
 
 
-def _fails_anyway(role: str, sequence: ActionSequence) -> bool:
+def _fails_anyway(role: str, sequence: ActionSequence, index: int) -> bool:
     """Whether the correct peer fails in a conversation: then that says nothing of a fault."""
     peer = Hooks() if role == "server" else ClientFault()
-    return memory_loop.run(converse(peer, role, sequence)).failure is not None
+    is_patient = is_for_trigger(index)
+    return (
+        memory_loop.run(converse(peer, role, sequence, is_patient=is_patient)).failure is not None
+    )
 
 
 def shortest(mutant: MessageMutant, seed: int, found: Found) -> tuple[str, ...]:

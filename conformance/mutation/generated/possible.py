@@ -6,9 +6,17 @@ that is the correct peer. Such a mutant is not drawn. Each line gives its reason
 
 from __future__ import annotations
 
+from typing import Final
+
 from mutation.generated.operators import Operator
 from mutation.generated.situation import NAMED, REPLIES
 from mutation.generated.triggers import Condition
+
+NO_NAMESPACE: Final = ("namespace-upper", "namespace-edge-space")
+"""The conditions of namespaces that the application does not have."""
+
+NOT_CONNECTED: Final = (*NO_NAMESPACE, "not-member")
+"""The conditions of messages in a namespace or a room that is not connected or joined."""
 
 
 def is_visible(role: str, operator: Operator, kind: str) -> bool:
@@ -24,6 +32,10 @@ def is_visible(role: str, operator: Operator, kind: str) -> bool:
         return False  # the events whose handlers show anything have fixed names
     if is_read and kind == "error" and operator.needs:
         return False  # the suite's errors have short texts
+    if operator.name == "handle-twice" and kind in REPLIES:
+        return False  # the first settles the ask, and a settled ask takes no other (AR-21)
+    if operator.name == "book-first" and kind == "empty":
+        return False  # what the reply begins is begun a moment earlier, and ends the same
     is_own_ask = operator.is_sent and kind in ("ask", "system")
     # A peer chooses its tokens.
     return not (is_own_ask and operator.field == "wait")
@@ -33,6 +45,12 @@ def can_meet(role: str, operator: Operator, kind: str, condition: Condition) -> 
     """Whether a message of a kind can meet a condition."""
     dimension = condition.dimension
     about = dimension.split()[0]
+    is_plain_event = (
+        kind == "event"
+        and not operator.is_sent
+        and operator.family != "membership"
+        and not (operator.family == "delay" and condition.name == "not-member")  # it may be later
+    )
     is_ours = operator.is_sent is (kind in REPLIES)
     # What the suite asks has any names; what a server asks has those of its application.
     if role == "server" and not is_ours and kind not in ("native", "handshake"):
@@ -54,12 +72,29 @@ def can_meet(role: str, operator: Operator, kind: str, condition: Condition) -> 
         return False  # it makes its tokens, and sets no flags
     if not operator.is_sent and operator.field and condition.name == "not-member":
         return False  # it is refused, whatever it says
+    is_hidden = is_plain_event or (not operator.is_sent and operator.field == "body")
+    if is_hidden and operator.field != "namespace" and condition.name in NOT_CONNECTED:
+        return False  # nothing comes of an event there, and a refusal does not repeat the body
     if not operator.is_sent and kind == "error" and about == "body":
         return False  # the suite's errors have short texts
     if kind in ("system", "empty") and about in ("body", "event"):
         return False
     if kind == "error" and about == "event" and role == "server":
         return False
+    if operator.family == "membership" and condition.name in NO_NAMESPACE:
+        return False  # the peer refuses them to itself, too
+    if (
+        role == "server"
+        and is_ours
+        and not operator.is_sent
+        and operator.field == "body"
+        and (about == "event" or condition.name == "error-flag")
+        and condition.name != "event-semicolon"
+    ):
+        return False  # the handlers that show a body are of fixed events, as ec;ho, without errors
+    is_handled = bool(operator.field) or operator.family in ("ignore", "repeat", "delay")
+    if not operator.is_sent and kind == "system" and dimension == "flags" and is_handled:
+        return False  # with a flag it changes nothing and has no reply (NS-2, NS-10, NS-12)
     if dimension == "history" and condition.name == "after-refusal" and kind == "event":
         return False
     return not (condition.nth > 20 and kind not in ("ask", "reply"))

@@ -116,7 +116,7 @@ def _sizes() -> list[Condition]:
             found += [
                 Condition(f"{name}-{size}", f"{name} size", _has(name, size), kinds, "", size)
             ]
-        for size in sizes[2:-1] if name != "body" else sizes[2:]:
+        for size in sizes[1:-1] if name != "body" else sizes[1:]:
             longer = _has(name, size, is_over=True)
             label = f"{name}-over-{size}"
             found += [Condition(label, f"{name} size", longer, kinds, "", size + 1)]

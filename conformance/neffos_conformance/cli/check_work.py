@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import closing, nullcontext
@@ -10,6 +11,7 @@ from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final
 
 from rich.progress import (
@@ -155,6 +157,15 @@ def _in_processes(units: dict[int, Unit], jobs: int, show: Callable[[int], None]
 def _begin(read: Any) -> None:
     global _read
     _read = read
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent has ended, which a killed one cannot ask for."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _check(number: int, unit: Unit) -> CheckReport:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from neffos_asyncio import exchange_at, listening
 from neffos_asyncio.exchange import PREFIX, Exchange
+from neffos_asyncio.listening import is_fast
 from neffos_conformance.cli.options import EXISTING_FILE, HOST, PORT, READY, choice, option
 from neffos_conformance.reference import identity
 from neffos_conformance.reference.application import servers
@@ -34,6 +35,7 @@ LEVELS: Final = ["debug", "info", "warning", "error"]
 @option("--key", "Key (PEM), if the certificate's file has none.", "FILE", type=EXISTING_FILE)
 @option("--exchange", "Redis or NATS that servers share.", "URL")
 @option("--exchange-prefix", "What its channels begin with.", "TEXT", default=PREFIX)
+@option("--fast/--no-fast", "Use picows and uvloop; by default, if they are there.", default=None)
 @READY
 @choice("--log-level", "Least severe log level.", LEVELS, "warning")
 def serve_command(
@@ -44,6 +46,7 @@ def serve_command(
     key: Path | None,
     exchange: str | None,
     exchange_prefix: str,
+    fast: bool | None,
     as_json: bool,
     log_level: str,
 ) -> None:
@@ -68,8 +71,22 @@ def serve_command(
             raise click.UsageError(f"cannot use {cert} as a certificate: {error}") from error
     shared = None if exchange is None else _exchange(exchange, exchange_prefix)
     logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    try:
+        fast = is_fast(fast)
+    except ModuleNotFoundError as error:
+        raise click.UsageError(f"--fast: {error}") from error
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(host, port, path, tls, shared, as_json))
+        _runner(fast)(_serve(host, port, path, tls, shared, fast, as_json))
+
+
+def _runner(fast: bool) -> Callable[[Coroutine[Any, Any, None]], None]:
+    """Return what runs the server in a loop: that of uvloop where that is wanted, and there."""
+    if fast:
+        with suppress(ModuleNotFoundError):  # there is none for Windows
+            from uvloop import run
+
+            return run
+    return asyncio.run
 
 
 def _exchange(url: str, prefix: str) -> Callable[[str], Exchange]:
@@ -91,11 +108,13 @@ async def _serve(
     path: str,
     tls: ssl.SSLContext | None,
     exchange: Callable[[str], Exchange] | None,
+    fast: bool,
     as_json: bool,
 ) -> None:
     end = interrupted(or_ended=as_json)
     try:
-        async with listening(servers(path, exchange=exchange), host, port, tls=tls) as listener:
+        served = servers(path, exchange=exchange)
+        async with listening(served, host, port, tls=tls, fast=fast) as listener:
             url = listener.url(path)
             if as_json:
                 ready = {"ready": True, **identity(), "endpoints": {"reference": url}}

@@ -33,7 +33,7 @@ VALUES: Final = "The values"
 """The page that explains the steps, and its sections."""
 
 LONG: Final = 1 << 20
-"""Characters of a long body. Some languages read lines of 64 KiB unless they are told otherwise."""
+"""Characters of a long body. Some languages read lines of 64 KiB by default."""
 
 NOT_A_REQUEST: Final = b"not a request\n"
 

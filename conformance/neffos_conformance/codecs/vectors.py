@@ -21,15 +21,16 @@ Vector = dict[str, Any]
 """One vector, as its JSON says."""
 
 
-def load_schema() -> dict[str, Any]:
-    """Read the schema of the vector files."""
-    return _read("schema.json")
+def texts() -> dict[str, str]:
+    """Give the text of each vector file, and of their schema, by its name."""
+    return {path.name: path.read_text("utf-8") for path in sorted(_FOLDER.glob("*.json"))}
 
 
 def load_files() -> dict[str, dict[str, Any]]:
     """Read every vector file, by its name without the suffix."""
-    names = sorted(path.name for path in _FOLDER.iterdir() if path.name.endswith(".json"))
-    return {name.removesuffix(".json"): _read(name) for name in names if name != "schema.json"}
+    read = {name.removesuffix(".json"): json.loads(text) for name, text in texts().items()}
+    del read["schema"]
+    return read
 
 
 def load_vectors() -> list[Vector]:
@@ -94,8 +95,3 @@ def payload(vector: Vector) -> Any:
     if vector["kind"] == "other":
         return vector["payload"]
     return content(vector["payload"], vector["kind"])
-
-
-def _read(name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(_FOLDER.joinpath(name).read_text(encoding="utf-8"))
-    return document

@@ -165,8 +165,13 @@ class Expectation:
 
     @property
     def is_event(self) -> bool:
-        """Whether it reports an event. Events are reported in order (EV-1)."""
+        """Whether it reports an event."""
         return self.fields.get("saw") == "event"
+
+    @property
+    def is_message(self) -> bool:
+        """Whether it reports an event or a native message. Each are reported in order (EV-1)."""
+        return self.fields.get("saw") in ("event", "native")
 
     @property
     def scope(self) -> Scope | None:

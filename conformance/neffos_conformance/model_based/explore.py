@@ -196,11 +196,6 @@ class SequenceReport:
     lost: str = ""
 
     @property
-    def not_reached(self) -> tuple[TransitionKey, ...]:
-        """The transitions that were not reached; ``why_unreachable`` says which cannot be."""
-        return tuple(each for each in transitions_of(self.role) if each not in self.reached)
-
-    @property
     def share(self) -> float:
         """The share of the reachable transitions that was reached, from 0 to 1."""
         reachable = {

@@ -95,11 +95,13 @@ class KnownFailures:
         signatures: of actions that lead to a failure after which the model is wrong. The runner
             skips actions like these.
         requirements: those that the peer is known to violate, from elsewhere.
+        holds_back: whether messages, and with them barriers, wait while a handler waits.
     """
 
     keys: set[tuple[str, str]] = field(default_factory=set)
     signatures: set[str] = field(default_factory=set)
     requirements: frozenset[str] = frozenset()
+    holds_back: bool = False
 
     def add(self, failure: Failure) -> None:
         """Remember a failure."""

@@ -62,6 +62,8 @@ async def run_on_server(
     known: KnownFailures,
     timeouts: Timeouts,
     profile: Profile = STANDARD,
+    *,
+    is_patient: bool = False,
 ) -> SequenceResult:
     """Run a test sequence on fresh connections to a server.
 
@@ -71,8 +73,10 @@ async def run_on_server(
         known: failures that are not reported again.
         timeouts: how long to wait.
         profile: the server's own names.
+        is_patient: see ``SequenceRunner``.
     """
     runner = ServerRunner(SutModel(Role.SERVER), known, timeouts)
+    runner.is_patient = is_patient
     runner.server = Target.of(server)
     runner.profile, runner.renaming = profile, Renaming(profile)
     await runner.run(sequence)
@@ -154,6 +158,8 @@ async def run_on_client(
     sequence: ActionSequence,
     known: KnownFailures,
     timeouts: Timeouts,
+    *,
+    is_patient: bool = False,
 ) -> SequenceResult:
     """Run a test sequence on fresh connections of a client.
 
@@ -164,8 +170,10 @@ async def run_on_client(
         sequence: what to do.
         known: failures that are not reported again.
         timeouts: how long to wait.
+        is_patient: see ``SequenceRunner``.
     """
     runner = ClientRunner(SutModel(Role.CLIENT, operations), known, timeouts)
+    runner.is_patient = is_patient
     result = runner.result
     try:
         async with (
@@ -365,9 +373,10 @@ class ClientRunner(SequenceRunner):
         if not fitting:
             self._unexpected_report(number, line)
         found = next((each for each in fitting if each.must), fitting[0])
-        if found.is_event and not found.is_deferred:
-            for other in reports[: reports.index(found)]:
-                if other.is_event and other.must and not other.is_deferred:
+        if found.is_message and not found.is_deferred:
+            alike = [each for each in reports if each.fields["saw"] == found.fields["saw"]]
+            for other in alike[: alike.index(found)]:
+                if other.must and not other.is_deferred:
                     text = f"expected {_shown(other.fields)} before {_shown(found.fields)}"
                     self.fail("EV-1", "reported in another order", text, found.number)
         self._accept(found)
@@ -388,7 +397,8 @@ class ClientRunner(SequenceRunner):
             if not (each.must and each.fields["saw"] == kind and _is_similar(each.fields, fields)):
                 continue
             text = f"expected {_shown(each.fields)}, actual {_shown(fields)}"
-            differs = is_message and body_of(each.fields) != body_of(fields)
+            # What is expected of a binary error names no body.
+            differs = is_message and _given(each.fields) not in (None, body_of(fields))
             requirement = "FR-10" if differs else each.requirement
             self.fail(requirement, f"{kind} is reported differently", text, each.number)
         cause = last = self.last.get(number, 0)
@@ -424,7 +434,7 @@ _ON_REPORTS: Final = {
 
 
 def _given(result: Values) -> Payload | None:
-    """Give what an operation gives: a connection's ID, or the body of a reply."""
+    """Give what an operation gives, or a report: a connection's ID, or a body."""
     if "connection_id" in result:
         return str(result["connection_id"])
     return body_of(result) if "text" in result or "base64" in result else None

@@ -279,7 +279,8 @@ def send_non_frame(state: SutState, action: SuiteAction) -> list[Output] | None:
         if state.is_client:
             state.observe_native(action, "NM-2", payload)
         else:
-            state.expect(action, payload, "NM-6" if exchanges == "native" else "NM-2")
+            requirement = "NM-6" if exchanges == "native" else "NM-2"
+            state.expect(action, payload, requirement, order="native")
     return [Output(action.connection, payload)]
 
 

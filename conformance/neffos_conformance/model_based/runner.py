@@ -29,7 +29,7 @@ from neffos_conformance.model_based.actions import (
 from neffos_conformance.model_based.failures import FailureFound, KnownFailures, SequenceResult
 from neffos_conformance.model_based.model import SutModel
 from neffos_conformance.model_based.script import ScriptWriter
-from neffos_conformance.model_based.state import ConnectionState
+from neffos_conformance.model_based.state import IN_ORDER, ConnectionState
 from neffos_conformance.runner.driver_protocol import DriverError, Values
 from neffos_conformance.runner.playback import NORMAL_CLOSURE, Playback, Timeouts
 from neffos_conformance.wire.barrier import BARRIERS, is_barrier_reply
@@ -65,7 +65,10 @@ class SequenceRunner:
         result: what the sequence has shown so far.
         playback: the suite's side of the connections.
         last: the last action on each connection.
+        is_patient: wait for what is due before each barrier, which a peer must not need to send it.
     """
+
+    is_patient = False
 
     def __init__(self, model: SutModel, known: KnownFailures, timeouts: Timeouts) -> None:
         self.model = model
@@ -79,6 +82,7 @@ class SequenceRunner:
         self.playback.events = asyncio.Queue(failures.MAX_RECEIVED)
         self._monitors: dict[int, Monitor] = {}
         self._barriers: dict[int, str] = {}
+        self._held_back: set[int] = set()
         self._sent_on: dict[int, None] = {}
         self._is_unsettled = self._has_broadcast = False
         self._pending_since: dict[int, float] = {}
@@ -277,6 +281,9 @@ class SequenceRunner:
             order += connections  # the barriers above show that the broadcasts were sent
         self._has_broadcast = False
         try:
+            if self.is_patient:
+                await self._await_due()
+                await self.check_reports()
             for number in order:
                 if not connections[number].is_usable:
                     await self._await_due(number)
@@ -291,6 +298,8 @@ class SequenceRunner:
 
     async def barrier(self, number: int) -> None:
         """Ask a barrier on a connection, and check everything that comes before its reply."""
+        if self.known.holds_back and self.model.waits(number):
+            return
         barrier = BARRIERS[self.model.role.value]
         if self.model.connections[number].endpoint.exchanges == "native":
             barrier = f"barrier {self.result.messages}"
@@ -302,13 +311,20 @@ class SequenceRunner:
         seconds = self.timeouts.case / (
             failures.KNOWN_STALL if self.known.stalls else failures.STALL
         )
-        if not await self.until(lambda: number not in self._barriers, seconds):
+        if await self.until(lambda: number not in self._barriers, seconds):
+            return
+        if not self.model.blocked(number):
             self._stalls(number)
+        # Its handler waits for the suite, and the barrier for the handler.
+        self.known.holds_back = True
+        self._held_back.add(number)
 
     def _is_barrier_reply(self, number: int, seen: Received) -> bool:
         barrier = self._barriers.get(number)
         is_reply = seen == barrier if barrier not in _FRAMES else is_barrier_reply(seen)
-        if is_reply or isinstance(seen, ConnectionClosed):
+        if is_reply and number in self._held_back:
+            self._held_back.remove(number)
+        elif is_reply or isinstance(seen, ConnectionClosed):
             self._barriers.pop(number, None)
         return is_reply
 
@@ -412,7 +428,8 @@ class SequenceRunner:
             self.fail(requirement, "another order", text, cause)
         for earlier in self._overtaken_by(expected):
             text = f"{short(seen)} arrived before an earlier message"
-            requirement = "EV-1" if self.model.is_client else expected.requirement
+            is_of_reply = self.model.is_client or expected.order == IN_ORDER
+            requirement = "EV-1" if is_of_reply else expected.requirement
             earlier.overtaken = requirement, text, expected.number
         self.script.arrived(expected, message)
         for answer in self.model.arrived(expected, message or seen):

@@ -42,7 +42,7 @@ from neffos_protocol.state_machines import (
 )
 
 IN_ORDER: Final = "in order"
-"""The order of a client's replies that wait for no handler (EV-1)."""
+"""The order of the replies that wait for no other handler (EV-1)."""
 
 
 @dataclass(slots=True)
@@ -233,8 +233,8 @@ class SutState:
         )
 
     def reply_order(self, connection: int) -> str:
-        """Give the order of a reply: a client's that is not deferred comes in order."""
-        return IN_ORDER if self.is_client and not self.waits(connection) else ""
+        """Give the order of a reply: one that is not deferred comes in order."""
+        return "" if self.waits(connection) else IN_ORDER
 
     # ------------------------------------------------------------ expecting
 

@@ -31,6 +31,7 @@ from neffos_conformance.wire.transcript import (
     Entry,
     Header,
     Published,
+    Sieve,
     UnreadableLine,
     read_lines,
 )
@@ -91,6 +92,7 @@ class Monitors:
         share: the connections that are checked; the bounds are those of all.
         source: where it is given, it bounds the connections itself, never comes back to one that
             has ended, and gives the places.
+        sieve: takes which connections are open.
 
     Attributes:
         given_up: the number of connections given up.
@@ -100,6 +102,7 @@ class Monitors:
         pending_order: for each of ``pending_asks``, where its connection ended, and its number.
         suspicions: as in ``CheckReport``, the first ones.
         cluster: the argument.
+        foreign: the number of messages on connections of other shares.
     """
 
     def __init__(
@@ -108,14 +111,16 @@ class Monitors:
         cluster: ClusterMonitor | None = None,
         share: Share = ALL,
         source: Capture | HarSource | None = None,
+        sieve: Sieve | None = None,
     ) -> None:
-        self.given_up = 0
+        self.given_up = self.foreign = 0
         self.suspicions: list[str] = []
         self.cluster = cluster
         self.pending_asks: list[UnansweredAsk] = []
         self.pending_ask_count = 0
         self.pending_order: list[tuple[int, int]] = []
         self._share = share
+        self._sieve = sieve
         self._place = _line if source is None else source.place
         self._bounds_itself = source is not None
         self._now = 0.0
@@ -127,7 +132,11 @@ class Monitors:
 
     @classmethod
     def of(
-        cls, header: Header, share: Share = ALL, source: Capture | HarSource | None = None
+        cls,
+        header: Header,
+        share: Share = ALL,
+        source: Capture | HarSource | None = None,
+        sieve: Sieve | None = None,
     ) -> Monitors:
         """Give the monitors for a recording with a header, or for a share of its connections.
 
@@ -138,7 +147,7 @@ class Monitors:
         if broker:
             cluster = ClusterMonitor(CHANNELS[broker["kind"]], broker.get("prefix", ""))
             share = ALL if not share.number else share
-        return cls(Native(header.get("native", Native.NEVER)), cluster, share, source)
+        return cls(Native(header.get("native", Native.NEVER)), cluster, share, source, sieve)
 
     def feed(self, entry: Entry) -> Sequence[Violation]:
         """Take the next line of a connection, and give its violations."""
@@ -151,7 +160,9 @@ class Monitors:
             if connection not in self._open:
                 monitor = self._begin(connection)
             if monitor is None:
-                if type(content) is ConnectionClosed and connection in self._open:
+                if type(content) is str or type(content) is bytes:
+                    self.foreign += connection not in self._share
+                elif type(content) is ConnectionClosed and connection in self._open:
                     self._end(connection, line)
                     self._remember(connection)
                 return ()
@@ -185,9 +196,9 @@ class Monitors:
         """Give the monitor of a connection; ``None`` if it is not checked, or not any more."""
         return self._open.get(connection)
 
-    def finish(self, time: float = 0.0) -> None:
-        """Take the end of the recording, and its time if that is not that of its last line."""
-        self._now = max(self._now, time)
+    def finish(self, time: float | None = None) -> None:
+        """Take the end of the recording, and its time if that is not that of the last entry."""
+        self._now = self._now if time is None else time
         for connection in sorted(self._open):
             self._end(connection, _LAST)
         if self.cluster is not None:
@@ -271,7 +282,10 @@ class Monitors:
                 self.cluster.close(oldest)
             self._remember(oldest)
             self.given_up += 1
-        if connection % self._share.count != self._share.number:
+        is_own = connection in self._share
+        if self._sieve is not None:
+            self._sieve.open(connection, is_own=is_own)
+        if not is_own:
             self._open[connection] = None
             return None
         self._asked[connection] = {}
@@ -281,6 +295,8 @@ class Monitors:
     def _remember(self, connection: int) -> None:
         if self._bounds_itself:
             return
+        if self._sieve is not None:
+            self._sieve.close(connection)
         self._former[connection] = None
         if len(self._former) > MAX_FORMER:
             oldest = next(iter(self._former))
@@ -321,7 +337,8 @@ def check(
 
             source = HarSource(stream, name, native=reading.native, share=share)
         else:
-            return _checked(read_lines(stream), file, progress, share)
+            sieve = Sieve(is_first=not share.number) if share.count > 1 else None
+            return _checked(read_lines(stream, sieve), file, progress, share, sieve=sieve)
         report = _checked(source.items(), file, progress, source=source)
         report.unit = source.unit
         report.left_out = dict(source.left_out())
@@ -339,10 +356,11 @@ def _checked(
     progress: Callable[[int], None],
     share: Share = ALL,
     source: Capture | HarSource | None = None,
+    sieve: Sieve | None = None,
 ) -> CheckReport:
     """Check what was read of a file, whose position is the progress."""
     report = CheckReport()
-    monitors = Monitors(share=share, source=source)
+    monitors = Monitors(share=share, source=source, sieve=sieve)
     place = _line if source is None else source.place
     before = lines = messages = 0
     for item in items:
@@ -379,7 +397,7 @@ def _checked(
                 report.header_order = source.place()
             if item.get("broker") and share.number:
                 break  # the first share has all
-            monitors = Monitors.of(item, share, source)
+            monitors = Monitors.of(item, share, source, sieve)
         if not lines % PROGRESS_LINES and file.seekable():
             position = file.tell()
             progress(position - before)
@@ -387,13 +405,22 @@ def _checked(
     if file.seekable():
         progress(file.tell() - before)
     report.lines, report.messages = lines, messages
-    monitors.finish(0.0 if source is None else source.ended)
+    if source is not None:
+        monitors.finish(source.ended)
+    else:
+        monitors.finish(None if sieve is None else sieve.last_time())
     report.pending_asks, report.pending_order = monitors.pending_asks, monitors.pending_order
     report.pending_ask_count = monitors.pending_ask_count
     report.suspicions = monitors.suspicions
     report.unchecked = monitors.given_up
+    report.messages -= monitors.foreign
+    report.lines -= monitors.foreign
     if share.number:  # the first share says the rest
         report = CheckReport(
+            lines=report.messages + report.unreadable_lines,
+            messages=report.messages,
+            unreadable=report.unreadable,
+            unreadable_lines=report.unreadable_lines,
             violations=report.violations,
             violation_order=report.violation_order,
             counts=report.counts,

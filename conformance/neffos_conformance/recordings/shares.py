@@ -1,7 +1,7 @@
 """A file checked in shares of its connections, each perhaps in a process of its own.
 
-Every share reads the whole file and checks its own connections. The merged report is that of a
-check in one piece, since a conversation belongs to one share.
+Every share reads the whole file, and decodes and checks its own connections. The merged report is
+that of a check in one piece, since a conversation belongs to one share.
 """
 
 from __future__ import annotations

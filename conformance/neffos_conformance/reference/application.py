@@ -96,8 +96,13 @@ def _admit(connection: Connection) -> None:
         raise ReplyError(text)
 
 
-async def _connect_at_once(connection: Connection) -> None:
-    for name in _header(connection, CONNECT_HEADER):
+def _connect_at_once(connection: Connection) -> Awaitable[None] | None:
+    names = _header(connection, CONNECT_HEADER)
+    return _connect_all(connection, names) if names else None
+
+
+async def _connect_all(connection: Connection, names: tuple[str, ...]) -> None:
+    for name in names:
         await _tried(connection.connect(name))
 
 

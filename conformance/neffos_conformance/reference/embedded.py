@@ -32,20 +32,16 @@ NOTHING: Final = _Nothing()
 
 @asynccontextmanager
 async def embedded_server(
-    host: str = "127.0.0.1",
-    *,
-    distort: Distort | None = None,
-    served: Mapping[str, Server] | None = None,
+    *, distort: Distort | None = None, served: Mapping[str, Server] | None = None
 ) -> AsyncIterator[str]:
     """Run the server on a free port and give its URL; the end of the block stops it.
 
     Args:
-        host: the address to listen on.
         distort: makes the behaviour of each connection faulty.
         served: what is served under each path, where that is not the conformance application.
     """
     between = None if distort is None else lambda connection: _Distorted(connection, distort)
-    async with listening(served or servers(), host, between=between) as listener:
+    async with listening(served or servers(), between=between) as listener:
         yield listener.url()
 
 

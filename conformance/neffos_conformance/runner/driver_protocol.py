@@ -155,12 +155,7 @@ class DriverProcess:
             raise
         finally:
             del self._answers[number]
-        if "unsupported" in values:
-            raise UnsupportedError(op)
-        if "error" in values:
-            raise OperationError(values["error"])
-        result: Values = values["result"]
-        return result
+        return result_of(op, values)
 
     async def saw(self, seconds: float = ANSWER_DEADLINE, **fields: Any) -> Values:
         """Wait for an observation with these fields, and give it; once each.
@@ -172,14 +167,12 @@ class DriverProcess:
         """
         try:
             async with asyncio.timeout(seconds):
-                while True:
-                    for index, line in enumerate(self.seen):
-                        if has_fields(line, fields):
-                            return self.seen.pop(index)
+                while (seen := take_seen(self.seen, fields)) is None:
                     if self._ended is not None:
                         raise self._ended
                     self._news.clear()
                     await self._news.wait()
+                return seen
         except TimeoutError:
             raise DriverError(f"{self._name} did not see {fields}; it saw {self.seen}") from None
 
@@ -323,6 +316,29 @@ async def catch_up(driver: ClientDriver) -> None:
     """
     with suppress(UnsupportedError, OperationError):
         await driver.do(MADE_UP)
+
+
+def result_of(op: str, answer: Values) -> Values:
+    """Give the result of an operation, by the answer of the driver.
+
+    Raises:
+        OperationError: it failed.
+        UnsupportedError: the driver does not support it.
+    """
+    if "unsupported" in answer:
+        raise UnsupportedError(op)
+    if "error" in answer:
+        raise OperationError(answer["error"])
+    result: Values = answer["result"]
+    return result
+
+
+def take_seen(seen: list[Values], fields: Values) -> Values | None:
+    """Take the first observation with these fields out of a list; ``None`` if there is none."""
+    for index, each in enumerate(seen):
+        if has_fields(each, fields):
+            return seen.pop(index)
+    return None
 
 
 def has_fields(observation: Values, fields: Values) -> bool:

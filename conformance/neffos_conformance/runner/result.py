@@ -144,11 +144,6 @@ class Result:
         """What was wrong with how the connections closed, if anything."""
         return next((each for each in self.findings if each.is_closing), None)
 
-    @property
-    def remarks(self) -> list[Finding]:
-        """The findings that nothing forbids."""
-        return [each for each in self.findings if not each.requirement]
-
     def entries(self) -> list[Entry]:
         """Give the log as entries of a transcript."""
         return transcript_entries(self.log)

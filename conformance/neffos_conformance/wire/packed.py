@@ -40,6 +40,9 @@ MAGIC: Final = (
 
 _HAR: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"log"\s*:')
 
+BUFFER: Final = 1 << 16
+"""Bytes that are read at a time: with fewer, many lines are in two of them, and put together."""
+
 PIECE: Final = 1 << 9
 """Compressed bytes that are unpacked at a time. Zstandard makes at most 16 MiB of them, gzip half a
 MiB: less than a line may have."""
@@ -178,9 +181,11 @@ def open_file(path: Path | Url) -> Iterator[io.BufferedReader]:
         return
     with ExitStack() as opened:
         try:
-            file: AbstractContextManager[io.BufferedReader] = (
-                open_url(path) if isinstance(path, Url) else path.open("rb")
-            )
+            file: AbstractContextManager[io.BufferedReader]
+            if isinstance(path, Url):
+                file = open_url(path)
+            else:
+                file = io.BufferedReader(path.open("rb", 0), BUFFER)
             stream = opened.enter_context(file)
         except OSError as error:
             raise InputError(cannot_be_read(path, error)) from error
@@ -205,7 +210,7 @@ def unpacked(file: io.BufferedReader) -> io.BufferedReader:
         raw = _Unpacked(file, begin, package.ZstdError, "Zstandard")
     else:
         return file
-    return io.BufferedReader(raw, 1 << 16)
+    return io.BufferedReader(raw, BUFFER)
 
 
 def _begin_gzip() -> Any:
