@@ -63,7 +63,8 @@ def test_what_nothing_forbids_is_a_remark():
     peer = on.after(lambda _, __: news, event="_OnRoomLeave", room="sticky")
     [result] = run(peer, CASES["RM-5.4"])
     assert (result.verdict, result.violations) == (Verdict.PASS, [])
-    [remark] = result.remarks
+    [remark] = result.findings
+    assert not remark.requirement
     assert remark.explanation == (
         "a message that the case does not expect: ';app;;farewell;0;0;bye'"
     )
