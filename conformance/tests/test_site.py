@@ -188,6 +188,12 @@ def test_what_a_role_has_to_do_is_whole():
         )
 
 
+def test_a_difference_affects_only_peers_that_do_not_conform():
+    both = ("neffos-go 0.0.24", "neffos-go 0.0.25")
+    expected = {"DV-17": ("neffos.js 0.1.34",), "DV-23": both, "DV-55": both[1:], "DV-59": ()}
+    assert {id_: differing.affected(differences()[id_]) for id_ in expected} == expected
+
+
 def test_differences_are_grouped_the_gravest_first():
     shown = re.findall(r"\{#(DV-\d+)\}", differing.by_impact("../"))
     assert sorted(shown) == sorted(differences())

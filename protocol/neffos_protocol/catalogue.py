@@ -148,12 +148,14 @@ class Behaviour(Record):
         does: what they do.
         evidence: how that is known.
         backend: the one backend of the Go peer that does it; empty where all do.
+        conforms: it is what the specification asks for.
     """
 
     peers: tuple[str, ...]
     does: str
     evidence: Evidence
     backend: str = ""
+    conforms: bool = False
 
 
 @unique

@@ -11,10 +11,8 @@ from neffos_protocol.catalogue import (
     Difference,
     Evidence,
     Impact,
-    ObservedVerdict,
     differences,
     peers,
-    requirement,
 )
 
 GROUPS: Final = {
@@ -37,14 +35,9 @@ def ordered(impact: Impact) -> list[Difference]:
 
 
 def affected(one: Difference) -> tuple[str, ...]:
-    """Give the peers that violate one of its requirements; all that it names if none does."""
-    about = [requirement(id_) for id_ in one.requirements]
-    violating = tuple(
-        peer
-        for peer in peers()
-        if any(each.peers[peer].verdict is ObservedVerdict.VIOLATES for each in about)
-    )
-    return violating or tuple(dict.fromkeys(peer for each in one.behaviours for peer in each.peers))
+    """Give the peers that do something else than the specification asks for."""
+    found = {peer for each in one.behaviours if not each.conforms for peer in each.peers}
+    return tuple(peer for peer in peers() if peer in found)
 
 
 def summary() -> str:
@@ -54,7 +47,7 @@ def summary() -> str:
             f"[{one.id}](#{one.id}){{.ref}}",
             f"{GROUPS[impact]}, **{one.severity}**",
             cell(one.title),
-            ", ".join(affected(one)),
+            ", ".join(affected(one)) or "none of these",
             cell(one.workaround) or "none known",
         )
         for impact in GROUPS
@@ -79,7 +72,8 @@ def _whole(one: Difference, root: str) -> str:
         f'<p class="dv-id">Severity: <strong>{one.severity}</strong></p>',
         "\n".join(
             f"- **{', '.join(each.peers)}**{f' on {each.backend}' if each.backend else ''}: "
-            f"{cell(each.does)}. <small>{_EVIDENCE[each.evidence]}</small>"
+            f"{cell(each.does)}. <small>{_EVIDENCE[each.evidence]}"
+            f"{' Conforms.' * each.conforms}</small>"
             for each in one.behaviours
         ),
         f"**The specification**: {sentence(one.choice)} ({', '.join(one.requirements)})",
