@@ -52,12 +52,14 @@ def test_mutants_that_need_a_socket_are_left_out(name, is_played):
     assert (name in {each.name for each in by_vectors.mutants()}) == is_played
 
 
-def test_recorded_vectors_name_cases_that_exist():
+def test_recorded_vectors_have_the_titles_of_their_cases():
     from neffos_conformance.cases.definition import client_cases, server_cases
 
-    ids = {each.id.lower().replace(".", "-") for each in (*client_cases(), *server_cases())}
+    cases = (*client_cases(), *server_cases())
+    titles = {each.id.lower().replace(".", "-"): each.title for each in cases}
     for name in ("cases-server", "cases-client"):
         file = load_files()[name]
         assert session_vectors.texts()[f"{name}.json"] == text_of(file)
         for vector in file["vectors"]:
-            assert vector["id"].removeprefix("session-case-").rpartition("-")[0] in ids
+            title = titles[vector["id"].removeprefix("session-case-").rpartition("-")[0]]
+            assert vector["about"] == f"{title[0].upper()}{title[1:]}."
