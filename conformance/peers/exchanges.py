@@ -1,4 +1,4 @@
-"""Tests two servers behind one exchange, as ``test server`` and ``exchange`` do.
+"""Tests two servers behind one exchange, as ``test server`` and ``test exchange`` do.
 
 They are two of one implementation, or one of each: `mixed`.
 
@@ -161,7 +161,7 @@ def _passes(cluster: str, name: str, cases: Sequence[str]) -> bool:
         known = f"{cluster}/{scheme(name)}"
         passes = _tested(f"{cluster} over {name}", command, report, known, "2 servers: ")
         # The cases of what servers publish are few, and run in a few seconds.
-        command = [REFERENCE, "exchange", "--broker", address, *urls]
+        command = [REFERENCE, "test", "exchange", "--broker", address, *urls]
         return _tested(f"{cluster} on {name}", command, report, f"{known}/broker") and passes
 
 

@@ -120,7 +120,7 @@ def test_server_tests_the_embedded_server_and_writes_a_report(tmp_path):
     ("arguments", "complaint"),
     [
         (["test", "server", "--case", "NOPE"], b"no case matches NOPE"),
-        (["test", "server", "ws://127.0.0.1:9/"], b"no server at"),
+        (["test", "server", "ws://127.0.0.1:9/"], b"127.0.0.1:9: connection refused. Try"),
         (["test", "server", "http://127.0.0.1/"], b"not a WebSocket URL"),
         (["test", "server", ""], b"not a WebSocket URL"),
         (["test", "server", "ws://127.0.0.1:99999"], b"not a WebSocket URL"),

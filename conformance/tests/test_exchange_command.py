@@ -1,4 +1,4 @@
-"""The command ``exchange``, and the suite as a peer on a broker.
+"""The command ``test exchange``, and the suite as a peer on a broker.
 
 ``make kills`` plays every case to clusters in memory, and ``make interop`` to real brokers.
 """
@@ -14,7 +14,7 @@ from neffos_asyncio import MemoryExchange
 from neffos_conformance.cases.definition import Case, cases_of
 from neffos_conformance.cases.script import ScriptError, read_script
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.cli import exchange as command
+from neffos_conformance.cli import test_exchange as command
 from neffos_conformance.cli.testing import NothingRanError
 from neffos_conformance.reference.application import servers
 from neffos_conformance.reference.embedded import embedded_server
@@ -51,7 +51,7 @@ def on_nothing(scheme):
     ],
 )
 def test_a_wrong_command_line_is_a_usage_error(arguments, said):
-    done = run_text("exchange", *arguments)
+    done = run_text("test", "exchange", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
 
@@ -98,7 +98,7 @@ async def test_a_broker_whose_url_cannot_be_read_is_one_line_without_secrets():
 def test_the_command_that_a_report_prints_has_the_prefix_that_was_given():
     targets = [Target("ws://h/a"), Target("ws://h/b")]
     assert command._command("nats://u:geheim@h", "a b", targets) == (
-        "neffos-wire exchange --broker 'nats://***@h' --prefix 'a b' ws://h/a ws://h/b"
+        "neffos-wire test exchange --broker 'nats://***@h' --prefix 'a b' ws://h/a ws://h/b"
     )
     assert "--prefix" not in command._command("nats://h", None, targets)
 

@@ -191,7 +191,7 @@ def test_a_proxy_that_refuses_is_named(scheme, refusal, text):
 
 def test_a_proxy_that_is_not_there_is_named():
     target = Target(f"ws://{NAME}", options(proxy="http://127.0.0.1:1"))
-    with pytest.raises(ConnectError, match=r"no connection to the proxy 127\.0\.0\.1:1"):
+    with pytest.raises(ConnectError, match=r"the proxy 127\.0\.0\.1:1: connection refused"):
         asyncio.run(WireConnection.dial(target))
 
 

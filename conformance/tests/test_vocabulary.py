@@ -39,6 +39,8 @@ OPTIONS = {
     r"--deadline|--run-deadline": "--timeout, --run-timeout",
     r"--save": "--save-recordings",
     r"--peer": "--name",
+    r"neffos-wire exchange(?!:)": "neffos-wire test exchange",
+    r"--draft-profile": "--write-profile",
     r"neffos-wire server(?!:)|neffos-wire client(?!:)|neffos-wire codec(?!:)": "neffos-wire test …",
 }
 """Old options and commands, likewise."""

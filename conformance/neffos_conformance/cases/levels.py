@@ -45,7 +45,7 @@ class NextStep:
         else:
             found = [f"{_named(by_id()[id_])} ({by_id()[id_].about})" for id_ in self.features]
             what = (
-                f"add {' and '.join(found)}, or name yours in a profile. Try: --draft-profile FILE"
+                f"add {' and '.join(found)}, or name yours in a profile. Try: --write-profile FILE"
             )
         return f"to show {number} more, {what}"
 

@@ -268,7 +268,7 @@ def read_profile(path: Path) -> Profile:
     try:
         values = read_toml(path, "profile")
     except FileFormError as error:
-        text = f"{error}. Try: neffos-wire test server URL --draft-profile FILE, which writes one"
+        text = f"{error}. Try: neffos-wire test server URL --write-profile FILE, which writes one"
         raise ProfileError(text) from error
     for kind, known in known_names().items():
         for key in values.get(kind, {}):

@@ -27,6 +27,7 @@ from neffos_conformance.wire.packed import InputError, shown
 from neffos_conformance.wire.payloads import short
 from neffos_conformance.wire.remote import Url
 from neffos_conformance.wire.terminal import echo
+from neffos_conformance.wire.text import counted
 from neffos_protocol.text import ascii_json, visible
 
 CHECK_FORMAT: Final = 2
@@ -175,7 +176,8 @@ def _sum_up(console: Terminal, reports: Sequence[CheckReport]) -> None:
         f"{verdicts.count(each)} {each.value}" for each in Verdict if each in verdicts
     )
     messages = sum(report.messages for report in reports)
-    console.print(f"{len(reports)} recordings, {messages} messages: {counts}")
+    recordings = counted(len(reports), "recording")
+    console.print(f"{recordings}, {counted(messages, 'message')}: {counts}")
 
 
 # -------------------------------------------------------------------- for programs

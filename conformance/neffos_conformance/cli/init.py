@@ -103,7 +103,7 @@ _KNOWN: Final = """\
 
 _PROFILE: Final = """\
 # The server's own names, by those of the cases. Give the namespace that clients connect. More names
-# show more: neffos-wire test server URL --draft-profile FILE writes all that it finds.
+# show more: neffos-wire test server URL --write-profile FILE writes all that it finds.
 """
 
 

@@ -27,12 +27,12 @@ TESTS: Final = {
     "server": "cli.test_server",
     "client": "cli.test_client",
     "codec": "cli.test_codec",
+    "exchange": "cli.test_exchange",
 }
 """The commands of ``test``, as in ``COMMANDS``."""
 
 COMMANDS: Final = {
     "test": "cli.main",
-    "exchange": "cli.exchange",
     "replay": "cli.replay",
     "matrix": "cli.matrix",
     "learn": "cli.learn",
@@ -65,7 +65,6 @@ COMMANDS: Final = {
 GROUPS: Final = {
     "Test": (
         "test",
-        "exchange",
         "replay",
         "matrix",
         "learn",
@@ -136,7 +135,7 @@ def cli() -> None:
 
 @click.group("test", cls=LazyGroup, modules=TESTS, groups={"Commands": tuple(TESTS)})
 def test_command() -> None:
-    """Test a server, a client or a codec."""
+    """Test a server, a client, a codec or an exchange."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

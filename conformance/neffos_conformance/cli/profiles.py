@@ -1,4 +1,4 @@
-"""The options for a server's own names: ``--profile``, ``--namespace`` and ``--draft-profile``."""
+"""The options for a server's own names: ``--profile``, ``--namespace`` and ``--write-profile``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OPTIONS: Final = (
     option("--namespace", "Namespace of the server, to be tested in place of app.", "NAME"),
     option("--profile profile_path", "Names of the server for what cases use (TOML).", "FILE"),
     option(
-        "--draft-profile draft_path",
+        "--write-profile draft_path",
         "Draft of a profile, with the names that were detected in the server.",
         "FILE",
     ),

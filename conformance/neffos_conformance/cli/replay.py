@@ -42,7 +42,7 @@ from neffos_conformance.wire.payloads import payload_values, text_if_utf8
 from neffos_conformance.wire.reach_options import Reached
 from neffos_conformance.wire.secrets import masked, masked_url
 from neffos_conformance.wire.terminal import echo
-from neffos_conformance.wire.text import wrap
+from neffos_conformance.wire.text import counted, wrap
 from neffos_conformance.wire.transcript import (
     ConnectionOpened,
     Header,
@@ -252,7 +252,7 @@ def _sum_up(console: Terminal, reports: Sequence[_ReplayReport]) -> None:
     counts = ", ".join(
         f"{verdicts.count(each)} {each.value}" for each in ReplayOutcome if each in verdicts
     )
-    console.print(Text(f"{len(reports)} recording{'' if len(reports) == 1 else 's'}: {counts}"))
+    console.print(Text(f"{counted(len(reports), 'recording')}: {counts}"))
 
 
 # -------------------------------------------------------------------- for programs

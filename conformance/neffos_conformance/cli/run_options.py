@@ -1,6 +1,6 @@
 """The options of a run, the cases that they select, and the files that they name.
 
-Each of ``test server``, ``test client``, ``test codec`` and ``exchange`` has them.
+Each of ``test server``, ``test client``, ``test codec`` and ``test exchange`` has them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The servers that ``test server`` and ``exchange`` test: how they are reached, what they have."""
+"""The servers of ``test server`` and ``test exchange``: how they are reached, what they have."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from neffos_conformance.cli.options import existing_files, option
-from neffos_conformance.recordings.diagram_summary import counted, verdict
+from neffos_conformance.recordings.diagram_summary import verdict
 from neffos_conformance.recordings.page import page
 from neffos_conformance.recordings.sequence import (
     DEFAULT_LIMIT,
@@ -19,6 +19,7 @@ from neffos_conformance.wire.console import Terminal
 from neffos_conformance.wire.files import cannot_be_written, open_private
 from neffos_conformance.wire.packed import InputError, open_file, shown, unpacked
 from neffos_conformance.wire.terminal import echo
+from neffos_conformance.wire.text import counted
 from neffos_protocol.text import visible
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from neffos_conformance.recordings.sequence import Diagram
+from neffos_conformance.wire.text import counted
 
 
 def summary(diagram: Diagram) -> list[str]:
@@ -41,8 +42,3 @@ def verdict(diagram: Diagram) -> str:
         return f"no violations{where}" if diagram.arrows or not where else "nothing can be checked"
     each = ", ".join(f"{id_} ({count})" for id_, count in sorted(diagram.violations.items()))
     return f"{counted(diagram.violations.total(), 'violation')}: {each}"
-
-
-def counted(number: int, what: str) -> str:
-    """Give a number with its noun, in the plural where it has to be."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

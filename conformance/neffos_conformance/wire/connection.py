@@ -25,7 +25,7 @@ from websockets.typing import Subprotocol
 
 from neffos_conformance.wire.closing import ConnectionClosed as ConnectionClosed
 from neffos_conformance.wire.payloads import payload_bytes, payload_text
-from neffos_conformance.wire.reach import Target, replaced
+from neffos_conformance.wire.reach import Target, cause, replaced
 from neffos_conformance.wire.waiting import is_cancelled
 
 MAX_MESSAGE: Final = 64 << 20
@@ -160,7 +160,7 @@ class WireConnection:
         try:
             reader, writer = await target.connect()
         except (OSError, UnicodeError) as error:
-            raise ConnectError(f"no connection to {host}:{port}: {error}") from error
+            raise ConnectError(f"no connection to {host}:{port}: {cause(error)}") from error
         protocol = ClientProtocol(uri, max_size=MAX_MESSAGE)
         connection = cls(protocol, reader, writer, is_patient=is_patient)
         request = protocol.connect()

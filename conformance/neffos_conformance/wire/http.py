@@ -15,7 +15,7 @@ from websockets.datastructures import Headers
 from websockets.headers import build_authorization_basic
 
 from neffos_conformance.wire.connection import ConnectError
-from neffos_conformance.wire.reach import Target, replaced
+from neffos_conformance.wire.reach import Target, cause, replaced
 
 READ_SIZE: Final = 1 << 16
 """Bytes read at a time."""
@@ -87,7 +87,8 @@ async def ask(
         request = f"{method} {uri.resource_name} HTTP/1.1\r\n{head}\r\n".encode()
         reader, writer = await target.connect()
     except (OSError, UnicodeError) as error:
-        raise ConnectError(f"no connection to {uri.host}:{uri.port}: {error}") from error
+        text = f"no connection to {uri.host}:{uri.port}: {cause(error)}"
+        raise ConnectError(text) from error
     except ValueError as error:
         raise ConnectError(str(error)) from error
     import h11  # nothing else of a run needs it

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import re
 import ssl
 from collections.abc import Mapping
@@ -68,6 +69,15 @@ class Gate:
         async with self._lock:
             await asyncio.sleep(self._last + self.interval - loop.time())
             self._last = loop.time()
+
+
+def cause(error: Exception) -> str:
+    """Give why no connection was opened; asyncio writes only the number, and a tuple."""
+    text = str(error)
+    if "Connect call failed" not in text:
+        return text
+    numbers = dict.fromkeys(map(int, re.findall(r"\[Errno (\d+)\]", text)))
+    return ", ".join(os.strerror(number).lower() for number in numbers)
 
 
 class CertificateError(OSError):
@@ -391,7 +401,7 @@ async def _through(
     except ssl.SSLError:
         raise
     except OSError as error:
-        raise ProxyFailedError(f"no connection to {where}: {error}") from error
+        raise ProxyFailedError(f"no connection to {where}: {cause(error)}") from error
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(reader)

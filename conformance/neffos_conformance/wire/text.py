@@ -15,6 +15,11 @@ def shorten(text: str, cells: int) -> str:
     return text if cell_len(text) <= cells else set_cell_size(text, cells - 1).rstrip() + "…"
 
 
+def counted(number: int, what: str) -> str:
+    """Give a number with its noun, in the plural where it has to be."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def wrap(text: str, cells: int) -> list[str]:
     """Break a text into lines of at most so many cells, between words if possible."""
     lines: list[str] = []

@@ -385,11 +385,11 @@ globalThis.neffosMeaning = (() => {
     }
     if (LOCAL.includes(event)) return;
     saying.depends.push(
-      finding("NS-11", `Only while ${space(message.namespace)} is connected may it be sent.`),
+      finding("NS-11", `This may be sent only while ${space(message.namespace)} is connected.`),
     );
     if (message.room) {
       saying.depends.push(
-        finding("RM-10", `Only while ${chamber(message.room)} is joined may it be sent.`),
+        finding("RM-10", `This may be sent only while ${chamber(message.room)} is joined.`),
       );
     }
   }

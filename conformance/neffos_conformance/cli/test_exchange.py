@@ -1,4 +1,4 @@
-"""The command ``exchange``: runs the cases on servers that share a broker."""
+"""The command ``test exchange``: runs the cases on servers that share a broker."""
 
 from __future__ import annotations
 
@@ -109,8 +109,8 @@ def exchange_command(
 def _command(broker: str, prefix: str | None, targets: Sequence[Target]) -> str:
     """Give the command line of a run, without secrets."""
     named = () if prefix is None else ("--prefix", prefix)
-    broker = masked_broker(broker)
-    return shlex.join(["neffos-wire", "exchange", "--broker", broker, *named, *map(str, targets)])
+    command = ("neffos-wire", "test", "exchange", "--broker", masked_broker(broker))
+    return shlex.join([*command, *named, *map(str, targets)])
 
 
 async def _test(
