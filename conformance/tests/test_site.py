@@ -51,7 +51,8 @@ from generate import requirements as blocks  # noqa: E402
 sys.path.remove(str(SPEC))
 
 
-def page(article, head=""):
+def page(article, head="", title="T"):
+    head += f'<title>{title}</title><meta name="description" content="Of {title}">'
     return f"<html><head>{head}</head><body><article>{article}</article></body></html>"
 
 
@@ -632,13 +633,28 @@ def test_dead_links_and_anchors_of_a_built_site_are_found(tmp_path):
     links = '<a href="sub/b.html#here">1</a><a href="sub/b.html#gone">2</a><a href="c.html">3</a>'
     (tmp_path / "a.html").write_text(page(links), "utf-8")
     (tmp_path / "sub/b.html").write_text(
-        page('<i id="here"></i><a href="../a.html">a</a>'), "utf-8"
+        page('<i id="here"></i><a href="../a.html">a</a>', title="B"), "utf-8"
     )
     (tmp_path / "x.css").write_text("@import 'https://cdn/y.css'", "utf-8")
     assert checks.check(tmp_path) == [
         "a.html: dead anchor sub/b.html#gone",
         "a.html: dead link c.html",
         "x.css: fetches from elsewhere",
+    ]
+
+
+def test_pages_without_a_name_of_their_own_or_too_large_are_found(tmp_path, monkeypatch):
+    (tmp_path / "transcripts").mkdir()
+    for name in ("a", "b", "404", "transcripts/c"):
+        (tmp_path / f"{name}.html").write_text(page(""), "utf-8")
+    (tmp_path / "d.html").write_text(page("", title=""), "utf-8")
+    (tmp_path / "e.html").write_text(page("x" * 200, title="E"), "utf-8")
+    monkeypatch.setattr(checks, "MAX_PAGE", 250)
+    assert checks.check(tmp_path) == [
+        "b.html: the title of a.html",
+        "b.html: the description of a.html",
+        "d.html: no title",
+        "e.html: 314 bytes, more than 250",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Checks of a built site: links, anchors, alternative texts, and no requests to other sites.
+"""Checks of a built site: links, titles, alternative texts, weight, no requests to other sites.
 
 mkdocs checks the links in Markdown. These checks read the built pages, with their pictures and
 generated HTML.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +29,19 @@ _LEFT: Final = re.compile(r"\{[{%].{0,60}")
 """A placeholder that Jinja did not replace."""
 
 
+MAX_PAGE: Final = 768 << 10
+"""Bytes of a page, with the pictures in it. The whole specification is the largest: it has 650 KiB,
+and a server that compresses it sends 90 KiB."""
+
+MAX_INDEX: Final = 2 << 20
+"""Bytes of the text to search, which each page loads from a file: 1.6 MiB."""
+
+_INDEX: Final = "search/search_index.js"
+
+_RECORDED: Final = "transcripts/"
+"""The folder of recordings: several may be of one scenario and of peers of one name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Built:
     """One built page.
@@ -37,11 +50,13 @@ class Built:
         links: what its anchors lead to.
         ids: the names of its anchors, with the number of their occurrences.
         faults: the faults of the page itself.
+        names: its title and its description, which no other page has.
     """
 
     links: tuple[str, ...]
     ids: Counter[str]
     faults: tuple[str, ...]
+    names: tuple[str, str]
 
 
 def read(source: str) -> Built:
@@ -50,7 +65,11 @@ def read(source: str) -> Built:
     ids = Counter(each.get("id", "") for each in tree.iter("*") if each.get("id"))
     links = tuple(each.get("href", "") for each in tree.iter("a") if each.get("href"))
     faults = [f"the id {id_} occurs {times} times" for id_, times in ids.items() if times > 1]
-    return Built(links, ids, tuple(faults + list(_faults(tree, ids))))
+    names = (
+        tree.findtext("head/title") or "",
+        "".join(tree.xpath("head/meta[@name='description']/@content")),
+    )
+    return Built(links, ids, tuple(faults + list(_faults(tree, ids))), names)
 
 
 def _faults(tree: html.HtmlElement, ids: Counter[str]) -> Iterator[str]:
@@ -90,10 +109,29 @@ def check(site: Path) -> list[str]:
     for name, page in pages.items():
         if name != "404.html":  # its links are meant for wherever it is shown
             found += [f"{name}: {each}" for each in _dead(site, name, page, pages)]
+    found += _unnamed(pages)
+    found += [
+        f"{path.relative_to(site)}: {path.stat().st_size:,} bytes, more than {most:,}"
+        for path, most in [*((site / name, MAX_PAGE) for name in pages), (site / _INDEX, MAX_INDEX)]
+        if path.is_file() and path.stat().st_size > most
+    ]
     for path in sorted(site.rglob("*.css")):
         if _IN_STYLE.search(path.read_text("utf-8")):
             found.append(f"{path.relative_to(site)}: fetches from elsewhere")
     return found
+
+
+def _unnamed(pages: Mapping[str, Built]) -> Iterator[str]:
+    """Give the pages without a title or description, and those that share one."""
+    owners: dict[str, str] = {}
+    for name, page in pages.items():
+        for what, text in zip(("title", "description"), page.names, strict=True):
+            if not text:
+                yield f"{name}: no {what}"
+            elif name == "404.html" or name.startswith(_RECORDED):
+                continue
+            elif (owner := owners.setdefault(f"{what}: {text}", name)) != name:
+                yield f"{name}: the {what} of {owner}"
 
 
 def _dead(site: Path, name: str, page: Built, pages: dict[str, Built]) -> Iterator[str]:
