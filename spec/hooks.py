@@ -107,6 +107,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return markdown
 
 
+_HEAD: Final = re.compile(r"<th(?=[ >])(?![^>]*\bscope=)")
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Have each head of a column say that it is one: Markdown does not."""
+    return _HEAD.sub('<th scope="col"', html)
+
+
 _FIRST: Final = re.compile(r"^# .+\n\n((?:[^\W_]|[\[*`\"]).+(?:\n.+)*)", re.MULTILINE)
 """The paragraph after the heading of a page."""
 

@@ -610,6 +610,7 @@ def test_the_pdf_has_an_outline_and_numbers_its_pages(tmp_path):
         ('<svg aria-labelledby="t"></svg>', "", "a picture has no alternative text"),
         ('<i id="a"></i><i id="a"></i>', "", "the id a occurs 2 times"),
         ("{{ forgotten() }}", "", "left as it was: {{ forgotten() }}"),
+        ("<table><tr><th>a</th></tr></table>", "", "a table has a head without scope"),
         ('<img alt="" src="//cdn/x.png">', "", "fetches //cdn/x.png"),
         ("", '<script src="https://cdn/x.js"></script>', "fetches https://cdn/x.js"),
         ("", '<link rel="stylesheet" href="http://cdn/x.css">', "fetches http://cdn/x.css"),

@@ -83,6 +83,8 @@ def _faults(tree: html.HtmlElement, ids: Counter[str]) -> Iterator[str]:
     for image in tree.iter("img"):
         if image.get("alt") is None:
             yield f"the picture {image.get('src')} has no alternative text"
+    if any(head.get("scope") is None for head in tree.iter("th")):
+        yield "a table has a head without scope"
     for picture in tree.iter("svg"):
         around = [picture, *picture.iterancestors()]
         tags = {each.tag for each in around[1:]}
