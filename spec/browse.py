@@ -230,7 +230,7 @@ def look(browser: Browser, base: str, names: Sequence[str]) -> list[str]:
             for width, scheme in SCREENS:
                 page.set_viewport_size({"width": width, "height": 800})
                 page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-                # To be judged by its colours, a page must not be fading from others.
+                # A page whose colours are tested must not be fading from others.
                 if name in KINDS or width == SCREENS[0][0]:
                     page.goto(posixpath.join(base, name), wait_until="load")
                 wide = page.evaluate(_TOO_WIDE)

@@ -62,6 +62,13 @@ PHRASES = {
 }
 """Old phrases without another sense, likewise; in code, data and pages."""
 
+ON_PAGES = {
+    r"[Jj]udges?|[Jj]udged|[Jj]udging": "test, run, check or evaluate",
+    r"[Ee]xit codes?": "exit status",
+    r"for good": "indefinitely",
+}
+"""Old words that code may have, but no page."""
+
 KEPT = {
     "CHANGELOG.md",  # says what was renamed
     "VOCABULARY.md",
@@ -125,6 +132,7 @@ PAGES = [name for name in FILES if name.startswith("spec/docs/") or name == "REA
             r"(?<![\w-])",
             id="phrases",
         ),
+        pytest.param(ON_PAGES, PAGES, r"(?<![\w-])", id="pages"),
     ],
 )
 def test_no_word_comes_back(words, names, border):

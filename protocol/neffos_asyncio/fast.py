@@ -2,7 +2,7 @@
 
 ``websockets`` reads the upgrade request, and what comes before the neffos handshake is complete.
 From then on picows finds and unmasks the frames, which costs more than anything else that happens
-to a small message. ``websockets`` still judges every frame that is no whole message: control
+to a small message. ``websockets`` still checks every frame that is no whole message: control
 frames, fragments, and those that no peer may send. So both layers answer alike.
 
 A parser of picows has a state only while a frame is unfinished, and takes memory, which it never
@@ -210,7 +210,7 @@ class FastIncoming(Incoming):
     Args:
         limit: bytes of a message, once the neffos handshake is complete.
         spare: parsers that nobody has, which the connections of a listening socket share.
-        protocol: parses what comes before, and judges all frames that are no whole messages.
+        protocol: parses what comes before, and checks all frames that are no whole messages.
     """
 
     __slots__ = ("_is_fast", "_is_widened", "_limit", "_parser", "_spare", "_waiting")
