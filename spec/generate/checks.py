@@ -65,10 +65,9 @@ def read(source: str) -> Built:
     ids = Counter(each.get("id", "") for each in tree.iter("*") if each.get("id"))
     links = tuple(each.get("href", "") for each in tree.iter("a") if each.get("href"))
     faults = [f"the id {id_} occurs {times} times" for id_, times in ids.items() if times > 1]
-    names = (
-        tree.findtext("head/title") or "",
-        "".join(tree.xpath("head/meta[@name='description']/@content")),
-    )
+    described = tree.find("head/meta[@name='description']")
+    description = "" if described is None else described.get("content", "")
+    names = (tree.findtext("head/title") or "", description)
     return Built(links, ids, tuple(faults + list(_faults(tree, ids))), names)
 
 

@@ -72,7 +72,7 @@ class _Learn(LastClient):
     "LIST",
     show_default="detected",
 )
-@option("--namespace", "Namespace of the server, to be used in place of app.", "NAME")
+@option("--namespace", "Namespace of the server, to be used instead of app.", "NAME")
 @option("--profile profile_path", "Names of the server for what inputs use (TOML).", "FILE")
 @option(
     "--scene scenes",

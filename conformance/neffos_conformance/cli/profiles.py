@@ -13,7 +13,7 @@ from neffos_conformance.runner.discovery import Detected, draft_profile
 from neffos_conformance.wire.files import cannot_be_written
 
 _OPTIONS: Final = (
-    option("--namespace", "Namespace of the server, to be tested in place of app.", "NAME"),
+    option("--namespace", "Namespace of the server, to be tested instead of app.", "NAME"),
     option("--profile profile_path", "Names of the server for what cases use (TOML).", "FILE"),
     option(
         "--write-profile draft_path",

@@ -17,7 +17,7 @@ from rich.cells import chop_cells
 from neffos_conformance import VERSION
 from neffos_conformance.cases.script import BROKER
 from neffos_conformance.data import FOLDER
-from neffos_conformance.recordings.diagram_summary import counted, summary
+from neffos_conformance.recordings.diagram_summary import summary
 from neffos_conformance.recordings.observed_state import ObservedState
 from neffos_conformance.recordings.sequence import (
     KEPT,
@@ -29,7 +29,7 @@ from neffos_conformance.recordings.sequence import (
     server_names,
 )
 from neffos_conformance.wire.payloads import payload_text
-from neffos_conformance.wire.text import clock, hexdump, shorten, wrap
+from neffos_conformance.wire.text import clock, counted, hexdump, shorten, wrap
 from neffos_conformance.wire.transcript import UnreadableLine
 from neffos_protocol.text import visible
 

@@ -47,7 +47,7 @@ REACH_OPTIONS: Final = (
         "TEXT",
         is_multiple=True,
     ),
-    ReachOption("ca", "Certificates to trust, in place of those of the system (PEM).", "FILE"),
+    ReachOption("ca", "Certificates to trust, instead of those of the system (PEM).", "FILE"),
     ReachOption("insecure", "Any certificate of the server is trusted."),
     ReachOption("cert", "Certificate of the client (PEM), with its key or without.", "FILE"),
     ReachOption("key", "Key of the client's certificate (PEM).", "FILE"),
