@@ -94,7 +94,7 @@ PATIENT: Final = Timeouts(case=60.0, after_barrier=2.8, close=10.0, write=2.0)
 """The time limits: a case takes milliseconds on an idle machine, and must not fail on a busy one.
 ``before_barrier`` fails no peer, so it has its default."""
 
-SILENCE: Final = "nothing came in time"
+SILENCE: Final = "timed out"
 """The explanation of a case that reached its time limit."""
 
 SILENT: Final = 0.2

@@ -127,7 +127,7 @@ def judged(behaviour: Behaviour, deadline: float, id_: str = "HS-5.1") -> Result
     [
         (floods_with_pings_and_never_reads, SHORT, ""),
         (sends_one_message_in_endless_parts, LONG, "in too many fragments"),
-        (says_nothing, SHORT, "nothing came in time"),
+        (says_nothing, SHORT, "timed out"),
         (ends_at_once, LONG, "closed"),
         (sends_a_frame_that_is_none, LONG, "broke the WebSocket protocol"),
     ],

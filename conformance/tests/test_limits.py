@@ -126,4 +126,4 @@ def test_cases_that_wait_tell_servers_that_wait_from_those_that_do_not(id_, muta
     right, wrong = work_clock.run(run())
     assert right.verdict is Verdict.PASS
     assert wrong.verdict is Verdict.FAIL
-    assert wrong.explanation == "nothing came in time"
+    assert wrong.explanation == "timed out"

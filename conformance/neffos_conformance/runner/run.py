@@ -74,7 +74,7 @@ NETWORK_ENDED: Final = Remark("the network ended the connection, and not the pee
 Run = Callable[[Case], Awaitable[Result]]
 """Runs one case."""
 
-TOO_LATE: Final = "nothing came in time"
+TOO_LATE: Final = "timed out"
 """The explanation of a case whose time limit ended."""
 
 
