@@ -35,6 +35,11 @@ class BuildExt(build_ext):
 
     def build_extensions(self):
         """Build all, and warn of what cannot be built."""
+        if not self.inplace:
+            # What an earlier build left would be packed with newer sources, and run instead.
+            for left in Path(self.build_lib).rglob("*"):
+                if left.suffix in {".so", ".pyd"}:
+                    left.unlink()
         super().build_extensions()
         names = [each.name for each in self.extensions if not each.py_limited_api]
         made = [Path(self.get_ext_fullpath(name)) for name in names]
@@ -77,7 +82,7 @@ def by_mypyc():
         # Others are checked elsewhere, with the packages that they need.
         arguments = ["--follow-imports=silent", *paths, CHECK]
         made = mypycify(arguments, debug_level="0", group_name=GROUP)
-    except (ImportError, SystemExit):  # a later mypy may complain, and says of what
+    except (Exception, SystemExit):  # it is missing, or too new for these files: pure Python serves
         return []
     for each in made:
         each.optional = True

@@ -159,6 +159,15 @@ STREAMS = {
     **{f"closed with {code}": close(code) for code in (0, 999, 1004, 1005, 1006, 1012, 1015)},
     **{f"closed with {code}": close(code) for code in (1016, 2999, 3000, 4999, 5000)},
 }
+STREAMS |= {  # longer than what a parser takes at once
+    f"{each}, and much behind it": STREAMS[each] + WHOLE * 99
+    for each in (
+        "half a code",
+        "a reason not UTF-8",
+        "closed with 1005",
+        "too large before its end",
+    )
+}
 ALLOWED = 6  # of these; the others are faults, and closes
 
 
@@ -189,6 +198,15 @@ def test_both_layers_answer_alike_to_any_frames_in_any_pieces():
             cuts = sorted(chosen.choices(range(len(stream) + 1), k=chosen.randrange(6)))
             ends = zip([0, *cuts], [*cuts, len(stream)], strict=True)
             await both([stream[begin:end] for begin, end in ends if begin < end])
+
+    asyncio.run(test())
+
+
+def test_a_control_frame_within_a_message_counts_for_no_limit():
+    async def test():
+        stream = masked(0x01, b"x" * LIMIT) + masked(PING, b"p" * 125) + masked(0x80, b"")
+        for cut in range(len(stream)):
+            assert (await heard(fast(), [stream[:cut], stream[cut:]]))[0] == ["x" * LIMIT, None]
 
     asyncio.run(test())
 
@@ -234,7 +252,8 @@ def test_the_environment_asks_for_python_alone(monkeypatch):
 
 
 def test_a_missing_picows_is_named(monkeypatch):
-    monkeypatch.setattr(sys.modules[is_fast.__module__], "find_spec", lambda _: None)
+    monkeypatch.delitem(sys.modules, "neffos_asyncio.fast")
+    monkeypatch.setitem(sys.modules, "picows", None)
     assert not is_fast(None)
     assert not is_fast(False)
     with pytest.raises(ModuleNotFoundError, match=r"neffos-wire\[fast\]"):

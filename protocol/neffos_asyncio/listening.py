@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from importlib.util import find_spec
+from importlib import import_module
 from os import environ
 from typing import Final, Protocol
 
@@ -133,12 +133,16 @@ def is_fast(wanted: bool | None) -> bool:
     Raises:
         ModuleNotFoundError: it is wanted, and not installed.
     """
-    if wanted is None:
-        return not environ.get("NEFFOS_WIRE_PURE") and find_spec("picows") is not None
-    if wanted and find_spec("picows") is None:
-        text = "picows is missing. Try: pip install 'neffos-wire[fast]'"
-        raise ModuleNotFoundError(text, name="picows")
-    return wanted
+    if wanted is False or (wanted is None and environ.get("NEFFOS_WIRE_PURE")):
+        return False
+    try:
+        import_module("neffos_asyncio.fast")
+    except ImportError as error:  # another version of picows may be there for something else
+        if not wanted:
+            return False
+        text = "picows is missing, or too old. Try: pip install 'neffos-wire[fast]'"
+        raise ModuleNotFoundError(text, name="picows") from error
+    return True
 
 
 def _parsing(limits: Limits, wanted: bool | None) -> Callable[[ServerProtocol], Incoming]:

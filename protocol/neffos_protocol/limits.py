@@ -9,6 +9,7 @@ class SessionLimits(Record):
     """Bounds of one session; each says why it is what it is.
 
     Raises:
+        TypeError: a bound is no whole number.
         ValueError: a bound is negative, or ``repeats`` is 0.
     """
 
@@ -40,7 +41,10 @@ class SessionLimits(Record):
 
     def __post_init__(self) -> None:
         for name in self.__match_args__:
-            if getattr(self, name) < 0:
+            bound = getattr(self, name)
+            if not isinstance(bound, int):
+                raise TypeError(f"SessionLimits.{name} is a whole number, not {bound!r}")
+            if bound < 0:
                 raise ValueError(f"SessionLimits.{name} cannot be negative")
         if not self.repeats:
             raise ValueError("SessionLimits.repeats is at least 1: the ask that is decided")

@@ -107,6 +107,8 @@ def test_limits_are_not_negative() -> None:
         assert getattr(DEFAULT_LIMITS, each) > 0
         with pytest.raises(ValueError, match=each):
             SessionLimits(**{each: -1})
+        with pytest.raises(TypeError, match=f"{each} is a whole number, not 1.5"):
+            SessionLimits(**{each: 1.5})
 
 
 def test_a_token_that_no_frame_can_carry_changes_nothing() -> None:
