@@ -49,12 +49,12 @@ def test_what_the_corpus_lacks_is_listed_for_a_release(headers):
     }
 
 
-def test_every_recording_that_is_no_difference_or_chapter_is_of_a_case_with_that_title(headers):
-    titles = {each.title for role in ROLES for each in recorded_cases(role)}
+def test_every_recording_that_is_no_difference_or_chapter_is_of_a_case(headers):
+    ids = {each.id for role in ROLES for each in recorded_cases(role)}
     chapters = {each.title for each in CHAPTERS}
     for path, first in headers.items():
         if path.parent.name != DIFFERENCES:
-            assert first["scenario"] in titles | chapters, path
+            assert path.stem in ids or first["scenario"] in chapters, path
 
 
 def test_every_case_to_record_names_peers_and_differences_that_exist():

@@ -441,6 +441,16 @@ def test_what_a_client_says_of_itself_reaches_the_site_as_text(monkeypatch):
     assert not elements(known.tested("servers")) - allowed
 
 
+def test_a_page_has_the_title_that_a_recorded_case_has_today():
+    kept = recordings.recorded("neffos-go/frame-none")
+    assert kept.scenario == (
+        "a server drops a payload that is not a frame, and the connection stays open"
+    )
+    assert f"<h1>{kept.scenario}</h1>" in recordings.own_page(kept)
+    title = recordings.recorded("differences/DV-15-server").scenario
+    assert title.startswith("case NS-12.1: a connect with isError connects nothing; found: ")
+
+
 # ---- ids in text ----
 
 

@@ -74,8 +74,8 @@ KEPT = {
     "VOCABULARY.md",
     "conformance/tests/test_vocabulary.py",
 }
-NOT_OURS = ("conformance/transcripts/", "conformance/peers/recorded_cases/", "LICENSE")
-"""Recordings are kept as they were made, with the titles of the cases that they record."""
+NOT_OURS = ("conformance/transcripts/", "LICENSE")
+"""Recordings are kept as they were made, with the titles that cases had."""
 
 GRAMMAR = {"protocol/data/neffos.abnf"}
 """RFC 5234's own word is octet."""
@@ -116,7 +116,6 @@ def found(words: dict[str, str], names: list[str], border: str) -> list[str]:
 
 FILES = tracked() if (ROOT / ".git").exists() else []
 CODE = [name for name in FILES if name.endswith((".py", ".toml", ".json", ".go", ".js", ".rs"))]
-QUOTED = {"spec/docs/peers.md"}  # quotes a recorded case
 PAGES = [name for name in FILES if name.startswith("spec/docs/") or name == "README.md"]
 
 
@@ -126,12 +125,7 @@ PAGES = [name for name in FILES if name.startswith("spec/docs/") or name == "REA
     [
         pytest.param(IDENTIFIERS, CODE, r"(?<![\w-])", id="identifiers"),
         pytest.param(OPTIONS, FILES, r"(?<![\w-])", id="options"),
-        pytest.param(
-            PHRASES,
-            [name for name in (*CODE, *PAGES) if name not in QUOTED],
-            r"(?<![\w-])",
-            id="phrases",
-        ),
+        pytest.param(PHRASES, [*CODE, *PAGES], r"(?<![\w-])", id="phrases"),
         pytest.param(ON_PAGES, PAGES, r"(?<![\w-])", id="pages"),
     ],
 )

@@ -7,6 +7,7 @@ the picture into a page that may hold several, and makes a page of its own of ea
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from generate.text import attribute, count, unmarked, with_code
+from neffos_conformance.cases.definition import ROLES, cases_of
 from neffos_conformance.recordings.page import page, svg
 from neffos_conformance.recordings.sequence import (
     Arrow,
@@ -47,6 +49,20 @@ _OURS: Final = "neffos-wire"
 """What the names of the peers of this project begin with."""
 
 
+_ASKED: Final = re.compile(r"asked \((?P<id>[^)]+)\): .*; (?P<found>found: .*)", re.DOTALL)
+"""The scenario of a recording of a difference: a case, and how it failed."""
+
+
+@cache
+def _titles() -> Mapping[str, str]:
+    """Give the titles of the suite's cases and of those that are recorded, by their IDs."""
+    found = {case.id: case.title for role in ROLES for case in cases_of(role)}
+    for path in (FOLDER.parent / "peers" / "recorded_cases").glob("*.toml"):
+        for case in tomllib.loads(path.read_text("utf-8"))["case"]:
+            found[case["id"]] = case["title"]
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """A recorded session.
@@ -73,8 +89,12 @@ class Recording:
 
     @property
     def scenario(self) -> str:
-        """What the session is about."""
-        return str(self.header["scenario"])
+        """What the session is about: the title of today, though a recording keeps an older one."""
+        text = str(self.header["scenario"])
+        asked = _ASKED.fullmatch(text)
+        if asked and (title := _titles().get(asked["id"])):
+            return f"case {asked['id']}: {title}; {asked['found']}"
+        return _titles().get(self.path.stem, text)
 
     @property
     def shows(self) -> tuple[str, ...]:
@@ -358,4 +378,6 @@ def _fitted(picture: str, uri: str, key: str) -> str:
 def own_page(recording: Recording) -> str:
     """Write the page of one recording, as ``neffos-wire show --html`` does."""
     with recording.path.open("rb") as stream:
-        return page(read_diagram(stream, limit=LONGEST_PAGE), recording.path.name)
+        diagram = read_diagram(stream, limit=LONGEST_PAGE)
+    header = {**diagram.header, "scenario": recording.scenario}
+    return page(replace(diagram, header=header), recording.path.name)
