@@ -214,6 +214,12 @@ def test_the_matrix_has_every_pair_and_failures_first():
     assert bad == sorted(bad, reverse=True)
 
 
+def test_a_client_has_no_difference_of_a_server():
+    rows = [line for line in implementations.tested().splitlines() if "kataras/neffos)" in line]
+    assert {"DV-2," in row for row in rows if "| client, Go |" in row} == {False}
+    assert {"DV-2," in row for row in rows if "| server, Go |" in row} == {True}
+
+
 def test_every_system_under_test_is_of_an_implementation():
     for kind in ("clients", "servers"):
         named = [each for one in implementations.implementations() for each in one.get(kind, ())]

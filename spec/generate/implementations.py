@@ -19,7 +19,13 @@ from generate.text import cell, count, listed, table
 from neffos_conformance.cases.classes import ConformanceClass, class_of
 from neffos_conformance.cases.definition import Role, cases_of
 from neffos_conformance.interop.table import recorded
-from neffos_protocol.catalogue import Impact, differences
+from neffos_protocol.catalogue import (
+    Difference,
+    Impact,
+    ObservedVerdict,
+    differences,
+    requirement,
+)
 
 DATA: Final = Path(__file__).parents[1] / "implementations.toml"
 
@@ -96,7 +102,7 @@ def tested() -> str:
                     f"{_ROLES[kind]}, {one['language']}",
                     _answer(kind, names),
                     _failed(kind, names),
-                    _gravest(one, version),
+                    _gravest(one, version, _ROLES[kind]),
                 )
             )
     head = (
@@ -130,17 +136,27 @@ def _failed(kind: str, names: list[str]) -> str:
     return f"{shown} of {recorded()['ran'][_ROLES[kind]]}"
 
 
-def _gravest(one: Implementation, version: str) -> str:
-    """Name some differences of high severity that a version of it has, and count the others."""
+def _gravest(one: Implementation, version: str, role: Role) -> str:
+    """Name some differences of high severity that a version has in a role, and count the others."""
     own = {peer for peer in one.get("peers", ()) if peer.endswith(f" {version}")}
     found = [
         each.id
         for impact in Impact
         for each in differences().values()
-        if each.impact is impact and each.severity == "high" and own & {*affected(each)}
+        if each.impact is impact and each.severity == "high" and _has(own, role, each)
     ]
     more = f" and [{len(found) - NAMED} more](differences.md)" if len(found) > NAMED else ""
     return ", ".join(found[:NAMED]) + more or "none recorded"
+
+
+def _has(own: set[str], role: Role, one: Difference) -> bool:
+    """Whether one of the peers is affected, and violates a requirement on the role by it."""
+    return any(
+        each.peers[peer].verdict is ObservedVerdict.VIOLATES
+        for peer in own.intersection(affected(one))
+        for each in map(requirement, one.requirements)
+        if role in each.applies_to
+    )
 
 
 def untested() -> str:
