@@ -70,7 +70,7 @@ def section(requirement: Requirement) -> list[str]:
         own = [each for each in found if each.role == role]
         if own:
             rows = ((each.id, verbatim(each.title)) for each in own)
-            parts.append(table((f"for {ROLE_NAMES[role]}", "what it shows"), rows))
+            parts.append(table((f"for {ROLE_NAMES[role]}", "what it tests"), rows))
             command = _COMMANDS[role].format(requirement.id)
             parts.append(f"```sh\nneffos-wire {command}\n```")
     for unseen, reason in requirement.unseen.items():
