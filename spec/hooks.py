@@ -115,6 +115,12 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     return _HEAD.sub('<th scope="col"', html)
 
 
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Give the home page, which has the name of the site, this name once as its title."""
+    name = config.site_name
+    return output.replace(f"<title>{name} - {name}</title>", f"<title>{name}</title>", 1)
+
+
 _FIRST: Final = re.compile(r"^# .+\n\n((?:[^\W_]|[\[*`\"]).+(?:\n.+)*)", re.MULTILINE)
 """The paragraph after the heading of a page."""
 
