@@ -11,8 +11,8 @@ REASONS = {
     "SEC-2: the payload is too large": "limit the payloads",
     "SEC-3: too much was sent before the handshake": "Before the handshake",
     "SEC-4: no handshake within the time for it": "no handshake request arrives within",
-    "SEC-8: the peer does not read": "a connection that does not read",
-    "SEC-8: the peer reads too slowly": "a connection that does not read",
+    "SEC-8: the peer does not read": "While a client does not read",
+    "SEC-8: the peer reads too slowly": "While a client does not read",
     "TR-17: text that is not UTF-8": "text message is not UTF-8",
 }
 """What this side says when it closes, and the words of the cited requirement that ask for it."""
