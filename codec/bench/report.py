@@ -81,7 +81,7 @@ FOOTNOTES: Final = (
     "ratio to this codec, interpreted, for that message; under 1 is faster.",
     "[1] The measuring loop with a call of a Python function that does nothing; every Python row "
     "contains it, nothing is subtracted.",
-    "[2] Decoding does not copy a large body: decoding it does, once. A message that is encoded "
+    "[2] Decoding does not copy a large body: reading it does, once. A message that is encoded "
     "has been built and checked. These rows count both in: decode and read the body; build the "
     "message and encode it.",
     "[3] A decoded body is a slice of the payload here, and is never copied.",

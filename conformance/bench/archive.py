@@ -33,6 +33,7 @@ import zstandard
 from rich.console import Console
 
 from neffos_conformance.wire.closing import ConnectionClosed
+from neffos_conformance.wire.text import counted
 from neffos_conformance.wire.transcript import Entry, header, values_of
 
 FILE_SIZE: Final = 1 << 30
@@ -78,11 +79,13 @@ def main() -> int:
             f"written: {count} recordings, {messages:,} messages, {plain:,} bytes, "
             f"{packed:,} on the disk, in {time.perf_counter() - began:.0f} s"
         )
+        totals = f"{counted(count, 'recording')}, {counted(messages, 'message')}"
+        expected = f"{totals}: {count} pass"
         best: dict[int, tuple[float, float]] = {}
         for _ in range(arguments.rounds):
             for jobs in map(int, arguments.jobs.split(",")):
                 wall, used, peak, said = check(folder, jobs)
-                if not said.endswith(f"{count} recordings, {messages} messages: {count} pass\n"):
+                if not said.endswith(f"{expected}\n"):
                     console.print(f"the check did not pass: {said}", markup=False)
                     return 1
                 console.print(

@@ -26,6 +26,7 @@ import msgspec  # noqa: E402
 from rich.console import Console  # noqa: E402
 
 from bench import harness  # noqa: E402
+from neffos_conformance.wire.text import counted  # noqa: E402
 from neffos_conformance.wire.transcript import Entry, header, values_of  # noqa: E402
 
 SIZE: Final = 256
@@ -59,7 +60,7 @@ def main() -> int:
         done = subprocess.run(command, capture_output=True, text=True)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
-    if done.returncode or f"{messages} messages: 1 pass" not in done.stdout:
+    if done.returncode or f"{counted(messages, 'message')}: 1 pass" not in done.stdout:
         console.print(f"the check did not pass: {done.stdout}{done.stderr}", markup=False)
         return 1
     rate = messages / seconds
