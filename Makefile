@@ -205,6 +205,8 @@ bench: $(READY) ## measure codec, session and server on one core (uses Go, Node,
 	$(BIN)/python protocol/bench/session.py $(BENCH)
 	$(BIN)/python conformance/bench/run.py $(BENCH)
 	$(BIN)/python conformance/bench/check.py $(BENCH)
+	$(BIN)/python conformance/bench/archive.py --jobs 1,2 $(BENCH)
+	$(BIN)/python conformance/bench/start.py $(BENCH)
 	PYTHONPATH=conformance:codec $(BIN)/python -m bench.exchange $(BENCH)
 
 site: $(READY) ## build the specification site into site/, and look at it (uses Chromium)
