@@ -26,7 +26,7 @@ from neffos_asyncio.incoming import LARGE_PIECE, Incoming
 
 FAST_PIECE: Final = 8 << 10
 """Bytes that are parsed in one go: 1,400 empty frames, in half a millisecond where all are
-messages. What ``websockets`` judges takes three times as long."""
+messages. What ``websockets`` reads takes three times as long."""
 
 BUFFER: Final = 2 << 10
 """Bytes of a new parser's buffer: the least that picows takes."""
@@ -124,7 +124,7 @@ class _Frames(WSListener):
     def __init__(self) -> None:
         self.parsed: list[Parsed] = []
         self.tail: int | None = None
-        """Bytes behind the last frame, if there was one."""
+        """Bytes after the last frame, if there was one."""
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Copy a frame out of the buffer."""
