@@ -133,8 +133,8 @@ def check(folder: str, jobs: int) -> tuple[float, float, float, str]:
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         said = child.stdout.read() if child.stdout else ""
-        _, _, after = os.wait4(child.pid, 0)
-        child.returncode = 0
+        _, status, after = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
     wall = time.perf_counter() - began
     return wall, after.ru_utime + after.ru_stime, after.ru_maxrss / 1024, said
 
