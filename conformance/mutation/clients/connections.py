@@ -171,7 +171,10 @@ mutants(
     ClientFault(close=lambda _, sent: ConnectionClosed(1002) if sent.code == 1007 else sent),
     "TR-18 version-asked-for: Asks the server for its version when it has connected a namespace.",
     on.beside(
-        do.give("$version;any;;version;0;0;"), event="", ask={"event": CONNECT, "namespace": "any"}
+        do.give("$version;any;;version;0;0;"),
+        event="",
+        ask={"event": CONNECT, "namespace": "any"},
+        current=0,
     ),
     "SX-1 sender-named-in-events: Names itself as a server, in the wait field of an event.",
     on.send(lambda _, m: f"neffos(0x1){encode(m)!s}", event="news", wait="", is_binary=False),
