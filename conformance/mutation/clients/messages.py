@@ -98,7 +98,7 @@ def _emitting(event: str) -> ClientFault:
 
     def failed(c: ClientContext, op: str, fields: Values) -> None:
         if op == "emit" and fields["event"] == event:
-            c.say_last(f";app;;{event};0;0;{fields['text']}")
+            c.say_last(f";app;;{event.replace(';', ESCAPE)};0;0;{fields['text']}")
 
     return ClientFault(failed=failed)
 
@@ -121,6 +121,8 @@ mutants(
     on.send(do.change(body=_cut), is_binary=False),
     "FR-4 literal-sent: Sends events and joins whose names contain the escape literal.",
     ClientFault(failed=_sends_literal),
+    "FR-4 near-literal-sent: Sends an event whose escaped name begins with the escape literal.",
+    _emitting("@%!semicolon;"),
     "FR-2 five-separators-taken: Accepts five separators as a frame with an empty body.",
     on.receive_raw(do.five_separators),
     "FR-3 event-not-escaped: Writes a semicolon in an event as it is.",
@@ -176,6 +178,15 @@ mutants(
     on.beside_raw(do.give(GONE), payload=do.begins("{")),
     "FR-16 nonsense-returned: Sends JSON back.",
     on.beside_raw(lambda _, payload: payload, payload=do.begins("{")),
+    "FR-16 early-nonsense-ends-the-connection: Fails the connection when JSON comes first.",
+    on.beside_raw(do.give(GONE), payload=do.begins("{"), is_accepted=False),
+    "FR-17 error-text-in-latin-1: Writes the error text of a binary frame in Latin-1.",
+    on.send(
+        do.change(body=lambda raw: raw.decode().encode("latin-1", "replace")),
+        is_error=True,
+        is_binary=True,
+        event="fail",
+    ),
     "FR-17 binary-error-text-lost: Does not decode the text of a binary error.",
     ClientFault(
         receive=when(do.keep, is_error=True, is_binary=True),
@@ -216,6 +227,12 @@ mutants(
     "NM-3 frame-sent-natively: Sends a native message that reads as a frame.",
     ClientFault(
         failed=lambda c, op, fields: c.say_last(fields["text"]) if op == "native" else None
+    ),
+    "NM-3 empty-native-sent: Sends an empty native message.",
+    ClientFault(
+        failed=lambda c, op, fields: (
+            c.say_last("") if op == "native" and not fields["text"] else None
+        )
     ),
     "NM-2 native-messages-dropped: Drops messages that are not frames, though they are accepted.",
     on.receive_raw(do.drop, payload=_is_text, message=None, is_accepted=True),
