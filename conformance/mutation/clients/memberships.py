@@ -285,6 +285,8 @@ mutants(
             wait=bool,
         ),
     ),
+    "RM-5 nameless-leave-disconnects: Treats a leave that names no room as a disconnect.",
+    on.receive(do.serve_with(event=DISCONNECT), event=LEAVE, room="", wait=bool, is_error=False),
     "RM-6 rooms-without-namespace: Treats a room as joined whose namespace is not connected.",
     ClientFault(
         receive=when(_joins, event=(CONNECT, JOIN)),

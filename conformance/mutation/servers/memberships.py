@@ -367,6 +367,8 @@ mutants(
     ),
     "RM-5 needless-leave-refused: Refuses a client's leave of a room that it is not in.",
     on.receive(do.refuse("not joined"), event=LEAVE, wait=bool, answers="", **OUTSIDER),
+    "RM-5 nameless-leave-disconnects: Treats a leave that names no room as a disconnect.",
+    on.receive(lambda c, m: c.serve(m.replace(event=DISCONNECT)), event=LEAVE, room="", **PLAIN),
     "RM-5 leave-calls-join-off: Forgets its own join when the client leaves meanwhile.",
     do.calling_off(JOIN, by=LEAVE),
     "RM-6 joined-without-namespace: Reports a join, or a leave, in an unconnected namespace.",
