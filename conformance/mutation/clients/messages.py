@@ -93,12 +93,13 @@ def _sends_literal(c: ClientContext, op: str, fields: Values) -> None:
         c.say_last(f"$own;app;{fields['room']};{JOIN};0;0;")
 
 
-def _emitting(event: str) -> ClientFault:
+def _emitting(*events: str) -> ClientFault:
     """Send an event of a name that the client has refused."""
 
     def failed(c: ClientContext, op: str, fields: Values) -> None:
-        if op == "emit" and fields["event"] == event:
-            c.say_last(f";app;;{event.replace(';', ESCAPE)};0;0;{fields['text']}")
+        if op == "emit" and fields["event"] in events:
+            event = str(fields["event"]).replace(";", ESCAPE)
+            c.say_last(f";app;;{event};0;0;{fields['text']}")
 
     return ClientFault(failed=failed)
 
@@ -406,6 +407,8 @@ mutants(
     _emitting("_OnRoomJoined"),
     "NS-20 system-events-emitted: Sends an event that is named like a join.",
     _emitting(JOIN),
+    "NS-20 other-system-events-emitted: Sends events that are named like the other system asks.",
+    _emitting(LEAVE, CONNECT, DISCONNECT),
     "NS-20 asks-to-join-without-token: Asks to join in a frame without a token.",
     on.send(do.change(wait=""), event=JOIN, room="atrium"),
     "EV-5 notices-sent: Sends the local events of the rooms that it has left.",
