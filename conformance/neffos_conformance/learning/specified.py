@@ -278,24 +278,17 @@ class Specification(NamedTuple):
     ways: tuple[Word, ...]
 
 
-def specification(
-    role: Role,
-    scene: Scene,
-    inputs: Sequence[AbstractInput],
-    make: Callable[..., SpecifiedPeer] | None = None,
-) -> Specification:
+def specification(role: Role, scene: Scene, inputs: Sequence[AbstractInput]) -> Specification:
     """Explore the specification's peer, and give its machine.
 
     Args:
         role: of the peer.
         scene: what is learned.
         inputs: the alphabet.
-        make: makes the peer, with the arguments of ``SpecifiedPeer``; a test makes a mutated one.
     """
-    make = make or SpecifiedPeer
 
     def after(word: Sequence[AbstractInput]) -> SpecifiedPeer:
-        peer = make(role, is_open=scene is not Scene.HANDSHAKE)
+        peer = SpecifiedPeer(role, is_open=scene is not Scene.HANDSHAKE)
         for given in word:
             peer.step(given)
         return peer

@@ -265,7 +265,7 @@ class SequenceReader:
         self._header = header or {}
         self._native = Native(self._header.get("native", Native.NEVER))
         self._kept = None if whole else KEPT
-        self._monitors = Monitors.of(self._header)
+        self._monitors = Monitors(self._header)
         self._conversations: dict[int, Conversation] = {}
         self._nodes: dict[int, int] = {}
 
