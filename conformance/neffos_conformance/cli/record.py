@@ -260,7 +260,7 @@ class _LiveCheck:
     def __init__(self, first: Header, *, is_shown: bool) -> None:
         self._is_shown = is_shown
         self.has_failed = False
-        self.monitors = Monitors.of(first)
+        self.monitors = Monitors(first)
         self._console = Terminal(stderr=True)
 
     def remarks(self) -> Iterator[str]:
