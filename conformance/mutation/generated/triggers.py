@@ -4,39 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+from mutation.generated.parts import Condition
 from mutation.generated.situation import FRAMES, NAMED, Situation
 from neffos_codec import ESCAPE
 
 Test = Callable[[Situation], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One class of one dimension.
-
-    Attributes:
-        name: as it is in the name of a mutant.
-        dimension: of which a trigger has one condition.
-        test: whether a message and what came before it are like this.
-        kinds: of messages that can be.
-        sample: a value of the dimension's field that is like this, for who generates messages.
-        size: bytes of such a value; 0 for any number, and -1 for none.
-        nth: which of the messages that fit the other conditions; 0 for each.
-        roles: of the peers that can meet it.
-    """
-
-    name: str
-    dimension: str
-    test: Test
-    kinds: tuple[str, ...] = FRAMES
-    sample: str = ""
-    size: int = 0
-    nth: int = 0
-    roles: tuple[str, ...] = ("server", "client")
-
 
 WITH_BODY: Final = ("ask", "event", "reply", "error")
 """The kinds of frames that may have a body."""
@@ -96,7 +70,7 @@ def _characters() -> list[Condition]:
                 Condition(
                     f"{name}-{label}",
                     f"{name} characters",
-                    lambda s, name=name, test=test: test(s.text(name)),  # type: ignore[misc]
+                    lambda s, name=name, test=test: test(s.text(name)),
                     kinds,
                     sample,
                 )
