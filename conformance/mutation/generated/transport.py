@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 
 from websockets.frames import Opcode
 
+from mutation import operators as do
 from mutation.fault_proxy import CUT, Frame, Proxy, Request, Tunnel, answer, with_line
 from mutation.generated.parts import WEIGHTS, Condition, Operator, name_of, parts_of
 from mutation.generated.transforms import TRANSFORMS
@@ -53,7 +54,7 @@ def _conditions(place: str) -> Iterator[Condition]:
         yield Condition("with-cookie", "cookie", of(lambda r: r.value("Cookie")))
         for path in ("mixed", "native"):
             yield Condition(path, "path", of(partial(_is_path, path)))
-        yield Condition("even", "connection", lambda link, _: link.values["number"] % 2 == 0)
+        yield Condition("even", "connection", _is_even)
         return
     for name, opcode in OPCODES.items():
         yield Condition(name, "opcode", partial(_is_opcode, opcode))
@@ -104,8 +105,8 @@ def _operators(place: str) -> Iterator[Operator]:
     act: Act
     if place == "request":
         for status in ("400 Bad Request", "403 Forbidden", "404 Not Found", "503 Unavailable"):
-            yield Operator(f"answer-{status[:3]}", "status", partial(_answer_status, status))
-        yield Operator("cut", "status", lambda _, __: CUT)
+            yield Operator(f"answer-{status[:3]}", "status", do.give(answer(status)))
+        yield Operator("cut", "status", do.give(CUT))
         for name in ("Origin", "Sec-WebSocket-Protocol", ID_HEADER, "Sec-WebSocket-Version"):
             act = partial(_without_header, name)
             yield Operator(f"without-{name.lower()}", "header", act)
@@ -132,9 +133,9 @@ def _operators(place: str) -> Iterator[Operator]:
         yield Operator("ok", "response", _ok)
         yield Operator("other-accept", "response", _other_accept)
         return
-    yield Operator("drop", "drop a frame", lambda _, __: ())
+    yield Operator("drop", "drop a frame", do.drop)
     yield Operator("repeat", "repeat a frame", lambda _, frame: [frame, frame])
-    yield Operator("cut", "end TCP", lambda _, __: CUT)
+    yield Operator("cut", "end TCP", do.give(CUT))
     yield Operator("delay", "delay a frame", _delay)
     for name, piece in (("cut", slice(None, -1)), ("beheaded", slice(1, None))):
         yield Operator(f"data-{name}", "data of a frame", partial(_data, piece))
@@ -147,10 +148,6 @@ def _operators(place: str) -> Iterator[Operator]:
     if place == "out":
         yield Operator("masked", "frame", partial(_with, "is_masked", True))
         yield Operator("reserved-bit", "frame", partial(_with, "rsv1", True))
-
-
-def _answer_status(status: str, _: Any, __: Any) -> bytes:
-    return answer(status)
 
 
 def _without_header(name: str, _: Any, request: Request) -> Request | None:
