@@ -7,7 +7,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from random import randrange
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -62,15 +62,13 @@ def main(
     score.write(reports)
     if publish:
         score.publish(reports)
-    fallen = [each for each in reports if share and _has_fallen(each, floor)]
-    for each in fallen:
-        wanted = floor[each["role"]]["killed"]
-        click.echo(f"{each['role']}: expected {wanted} killed at least, actual {each['killed']}")
-    sys.exit(1 if fallen else 0)
-
-
-def _has_fallen(values: dict[str, Any], floor: dict[str, Any]) -> bool:
-    return bool(values["killed"] < floor[values["role"]]["killed"])
+    has_fallen = False
+    for each in reports if share else ():
+        wanted, killed = floor[each["role"]]["killed"], each["killed"]
+        if killed < wanted:
+            has_fallen = True
+            click.echo(f"{each['role']}: expected {wanted} killed at least, actual {killed}")
+    sys.exit(has_fallen)
 
 
 if __name__ == "__main__":
