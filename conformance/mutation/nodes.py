@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 
 from mutation.clusters import Node, NodeHooks, Payload
+from mutation.hooks import JOIN
 from mutation.registry import mutants
 from neffos_codec import ESCAPE, Message, encode
 from neffos_conformance.runner.exchange_steps import Heard
@@ -52,6 +53,18 @@ def _under_the_bare_token(node: Node, channel: str, payload: bytes) -> list[Hear
 def _errors_kept(_: Node, channel: str, payload: bytes) -> list[Heard] | None:
     frame = _frame(payload)
     return [] if _is_reply(channel) and frame and frame.is_error else None
+
+
+def _note_room(node: Node, payload: Payload) -> None:
+    frame = frame_of(payload)
+    if frame is not None and frame.event == JOIN:
+        node.count(frame.room)
+
+
+def _kept_if_two_are_asked(node: Node, channel: str, payload: bytes) -> list[Heard] | None:
+    frame = _frame(payload)
+    are_two = frame is not None and node.counts[frame.room] > 1
+    return [] if are_two and _is_reply(channel) else None
 
 
 def _by_namespace_alone(node: Node, channel: str, payload: bytes) -> list[Heard] | None:
@@ -149,6 +162,8 @@ mutants(
     NodeHooks(publish=_under_the_bare_token),
     "SX-4 error-replies-kept: Publishes no error reply.",
     NodeHooks(publish=_errors_kept),
+    "SX-4 waits-for-all: Publishes no reply while one of two clients has not replied.",
+    NodeHooks(receive=_note_room, publish=_kept_if_two_are_asked),
     "SX-5 named-otherwise: Publishes under a name that nobody subscribes.",
     NodeHooks(publish=_under_another_name),
     "SX-5 room-channels: Publishes a broadcast to a room under the name of the room.",
@@ -159,6 +174,12 @@ mutants(
     NodeHooks(plain=_without_special(".")),
     "SX-6 spaces-kept: Writes the spaces of a name into a subject.",
     NodeHooks(plain=_without_special(" ")),
+    "SX-6 tabs-kept: Writes the tabs of a name into a subject.",
+    NodeHooks(plain=_without_special("\t")),
+    "SX-6 carriage-returns-kept: Writes the carriage returns of a name into a subject.",
+    NodeHooks(plain=_without_special("\r")),
+    "SX-6 line-feeds-kept: Writes the line feeds of a name into a subject.",
+    NodeHooks(plain=_without_special("\n")),
     "SX-6 greater-kept: Writes the greater-than signs of a name into a subject.",
     NodeHooks(plain=_without_special(">")),
     "SX-7 sender-forgotten: Publishes a broadcast to others without its sender.",

@@ -98,7 +98,8 @@ def _emitting(*events: str) -> ClientFault:
 
     def failed(c: ClientContext, op: str, fields: Values) -> None:
         if op == "emit" and fields["event"] in events:
-            c.say_last(f";app;;{fields['event']};0;0;{fields['text']}")
+            event = str(fields["event"]).replace(";", ESCAPE)
+            c.say_last(f";app;;{event};0;0;{fields['text']}")
 
     return ClientFault(failed=failed)
 
@@ -121,6 +122,8 @@ mutants(
     on.send(do.change(body=_cut), is_binary=False),
     "FR-4 literal-sent: Sends events and joins whose names contain the escape literal.",
     ClientFault(failed=_sends_literal),
+    "FR-4 near-literal-sent: Sends an event whose escaped name begins with the escape literal.",
+    _emitting("@%!semicolon;"),
     "FR-2 five-separators-taken: Accepts five separators as a frame with an empty body.",
     on.receive_raw(do.five_separators),
     "FR-3 event-not-escaped: Writes a semicolon in an event as it is.",
@@ -176,6 +179,15 @@ mutants(
     on.beside_raw(do.give(GONE), payload=do.begins("{")),
     "FR-16 nonsense-returned: Sends JSON back.",
     on.beside_raw(lambda _, payload: payload, payload=do.begins("{")),
+    "FR-16 early-nonsense-ends-the-connection: Fails the connection when JSON comes first.",
+    on.beside_raw(do.give(GONE), payload=do.begins("{"), is_accepted=False),
+    "FR-17 error-text-in-latin-1: Writes the error text of a binary frame in Latin-1.",
+    on.send(
+        do.change(body=lambda raw: raw.decode().encode("latin-1", "replace")),
+        is_error=True,
+        is_binary=True,
+        event="fail",
+    ),
     "FR-17 binary-error-text-lost: Does not decode the text of a binary error.",
     ClientFault(
         receive=when(do.keep, is_error=True, is_binary=True),
@@ -216,6 +228,12 @@ mutants(
     "NM-3 frame-sent-natively: Sends a native message that reads as a frame.",
     ClientFault(
         failed=lambda c, op, fields: c.say_last(fields["text"]) if op == "native" else None
+    ),
+    "NM-3 empty-native-sent: Sends an empty native message.",
+    ClientFault(
+        failed=lambda c, op, fields: (
+            c.say_last("") if op == "native" and not fields["text"] else None
+        )
     ),
     "NM-2 native-messages-dropped: Drops messages that are not frames, though they are accepted.",
     on.receive_raw(do.drop, payload=_is_text, message=None, is_accepted=True),
@@ -306,6 +324,10 @@ mutants(
     on.send(do.change(wait=lambda token: token[:50]), wait=is_server_token),
     "AR-19 body-is-success: Accepts a reply with a body to its system ask as success.",
     on.receive(do.accept, answers=do.begins("_"), is_error=False),
+    "AR-19 namespace-alone-is-success: Accepts a reply of a token and a namespace as success.",
+    on.receive(do.accept, answers=CONNECT, event="", namespace=bool, is_error=False),
+    "AR-19 left-by-a-body: Accepts a reply with a body to its leave as success.",
+    on.receive(do.accept, answers=LEAVE, body=bool, is_error=False),
     "AR-19 refused-connect-is-success: Treats a namespace as connected though it was refused.",
     on.receive(do.accept, answers=CONNECT, is_error=True, body=bool),
     "AR-19 refused-join-is-success: Treats a room as joined though it was refused.",
@@ -387,6 +409,8 @@ mutants(
     on.receive(do.serve_with(event=DISCONNECT), event="_onNamespaceDisconnect"),
     "EV-5 local-events-emitted: Sends an event that is named like a local event.",
     _emitting("_OnRoomJoined"),
+    "EV-5 any-event-emitted: Sends an event that is named like the handler of every event.",
+    _emitting("_OnAnyEvent"),
     "NS-20 system-events-emitted: Sends an event that is named like a join.",
     _emitting(JOIN),
     "NS-20 other-system-events-emitted: Sends events that are named like the other system asks.",
