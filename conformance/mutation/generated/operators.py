@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
+from mutation import operators as do
 from mutation.generated import transforms
 from mutation.generated.parts import Operator
 from mutation.generated.situation import FRAMES, REPLIES, History, Situation
@@ -24,21 +25,9 @@ ASKING: Final = ("system", "ask")
 # -------------------------------------------------------------------- sent messages
 
 
-def _drop(_: Any, __: History, ___: Situation) -> Any:
-    return ()
-
-
-def _repeat(_: Any, __: History, s: Situation) -> Any:
-    return [s.payload, s.payload]
-
-
 def _hold(_: Any, history: History, s: Situation, *, past: int) -> Any:
     history.kept.append([past, s.payload])
     return ()
-
-
-def _retype(_: Any, __: History, s: Situation) -> Any:
-    return _as_other_type(s.payload)
 
 
 def _as_other_type(payload: Payload) -> Payload | None:
@@ -95,10 +84,6 @@ def _with_junk(_: Any, __: History, s: Situation, *, junk: Payload) -> Any:
 
 
 # -------------------------------------------------------------------- received messages
-
-
-def _twice(context: Any, _: History, __: Situation) -> Any:
-    return [*context.serve(), *context.serve()]
 
 
 def _later(_: Any, history: History, s: Situation) -> Any:
@@ -198,11 +183,11 @@ _received: Final = partial(Operator, is_sent=False)
 ALL: Final[Mapping[str, Operator]] = {
     each.name: each
     for each in (
-        Operator("drop", "drop", _drop),
-        Operator("repeat", "repeat", _repeat),
+        Operator("drop", "drop", do.give(())),
+        Operator("repeat", "repeat", lambda _, __, s: [s.payload, s.payload]),
         Operator("delay", "delay", partial(_hold, past=1)),
         Operator("delay-past-two", "delay", partial(_hold, past=2)),
-        Operator("retype", "type", _retype),
+        Operator("retype", "type", lambda _, __, s: _as_other_type(s.payload)),
         Operator("redirect", "other connection", partial(_redirect, is_kept=False)),
         Operator("spread", "other connection", partial(_redirect, is_kept=True)),
         Operator("send-empty", "answer", _empty_reply, kinds=("reply", "error")),
@@ -211,8 +196,8 @@ ALL: Final[Mapping[str, Operator]] = {
         Operator("contradict", "extra", _with_late_reply, kinds=REPLIES),
         Operator("add-text", "extra", partial(_with_junk, junk="junk")),
         Operator("add-empty", "extra", partial(_with_junk, junk="")),
-        _received("ignore", "ignore", _drop),
-        _received("handle-twice", "repeat", _twice),
+        _received("ignore", "ignore", do.give(())),
+        _received("handle-twice", "repeat", lambda c, _, __: [*c.serve(), *c.serve()]),
         _received("handle-late", "delay", _later),
         _received("read-retyped", "type", _as_retyped, kinds=("ask", "event", "reply", "native")),
         _received("answer-empty", "answer", _empty_reply, kinds=ASKING),
