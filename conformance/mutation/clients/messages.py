@@ -169,6 +169,8 @@ mutants(
     on.beside_raw(do.give(";app;;error;1;0;it was empty"), payload=EMPTY),
     "FR-14 empty-message-accepts: Treats an empty message as an acceptance.",
     on.receive_raw(lambda c, _: c.serve("A"), payload=EMPTY),
+    "FR-14 empty-message-is-native: Delivers an empty message as a native one.",
+    on.beside_raw(lambda c, _: c.tell("native", text=""), payload=EMPTY),
     "FR-15 first-fragment-only: Reads only the first fragment of a message.",
     ClientFault(fragments=lambda parts: parts[:1]),
     "FR-15 fragments-decoded-apart: Decodes each fragment of a message by itself.",

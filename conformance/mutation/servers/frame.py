@@ -252,6 +252,8 @@ mutants(
     on.receive_raw(do.fail("end of input"), payload=("", b"")),
     "FR-14 empty-message-is-first: Counts an empty message as the first of a connection.",
     on.receive_raw(do.deaf_after("", b"")),
+    "FR-14 empty-message-is-native: Sends an empty message back as a native one beside frames.",
+    on.receive_raw(do.give([""]), payload=("", b""), is_in=IN_EMPTY),
     "FR-15 fragments-are-messages: Treats each fragment as a message.",
     proxy.inward(_as_a_message),
     "FR-15 fragments-checked-apart: Checks that each fragment of a text is UTF-8.",

@@ -104,6 +104,11 @@ def _dying(
 mutants(
     "SEC-9 hidden-origin-taken: Accepts pages that hide their site.",
     proxy.request(lambda _, asked: asked.with_header("Origin", None), named={"origin": "null"}),
+    "SEC-9 origin-by-its-beginning: Accepts pages whose origin begins with the server's own.",
+    proxy.request(
+        lambda _, asked: asked.with_header("Origin", None),
+        named={"origin": lambda origin: origin.endswith(".elsewhere.example")},
+    ),
     "SEC-9 any-origin-taken: Accepts pages of any site.",
     on.run(partial(do.serving, origins=[ANY_ORIGIN])),
     "SEC-2 payloads-without-limit: Accepts payloads of any length.",
