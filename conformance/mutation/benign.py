@@ -104,8 +104,9 @@ class _InTurn(Session):
         if not super().overtakes(payload, is_next=is_next):
             return False
         asked = decode(payload)
-        is_connect = isinstance(asked, Message) and asked.event == CONNECT
-        return not is_connect or asked.namespace in (self._namespaces or ())
+        if not isinstance(asked, Message) or asked.wait in self.pending_asks:
+            return True
+        return asked.event != CONNECT or asked.namespace in (self._namespaces or ())
 
 
 class InTurn(Server):

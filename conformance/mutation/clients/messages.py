@@ -328,6 +328,8 @@ mutants(
     on.receive(do.accept, answers=do.begins("_"), is_error=False),
     "AR-19 namespace-alone-is-success: Accepts a reply of a token and a namespace as success.",
     on.receive(do.accept, answers=CONNECT, event="", namespace=bool, is_error=False),
+    "AR-19 disconnected-by-a-body: Accepts a reply with a body to its disconnect as success.",
+    on.receive(do.accept, answers=DISCONNECT, body=bool, is_error=False),
     "AR-19 left-by-a-body: Accepts a reply with a body to its leave as success.",
     on.receive(do.accept, answers=LEAVE, body=bool, is_error=False),
     "AR-19 refused-connect-is-success: Treats a namespace as connected though it was refused.",

@@ -277,6 +277,7 @@ mutants(
         lambda c, m: [*c.aside(CONNECT, m.namespace), *c.serve()],
         event=do.is_event,
         is_awaited=True,
+        answers="",
     ),
     "NS-9 unconnected-answered: Answers events for a namespace that is not connected.",
     on.receive(do.refuse(UNKNOWN), event=do.is_event, wait="", **OUTSIDE),
