@@ -32,7 +32,7 @@ def encode(message: Message | NativeMessage, *, native: Native = _NEVER) -> str 
     Raises:
         EncodeError: the receiving peer would not read this as what it is: a native message
             for a peer that reads only frames, or a frame for one that reads none (NM-1); a
-            native message that is empty (FR-14), is not UTF-8 (FR-12), or reads as a frame (NM-3).
+            native message that is empty (NM-3), is not UTF-8 (FR-12), or reads as a frame (NM-3).
         TypeError: this is not a message.
     """
     if isinstance(message, Message):

@@ -1,6 +1,6 @@
 """Measures `neffos-wire check` on an archive: many compressed recordings, of any size together.
 
-    python conformance/bench/archive.py [--quick|--gib 100] [--one] [--plain] [--jobs 1,2]
+    python conformance/bench/archive.py [--quick|--gib 100] [--one] [--jobs 1,2]
 
 The script writes the recordings, of one GiB each before they are compressed with Zstandard, and has
 them checked. Half of the messages are asks and their replies, half are events of the server. Of the
@@ -72,7 +72,6 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SIZE} GiB, once")
     parser.add_argument("--gib", type=float, help="the size of all recordings")
     parser.add_argument("--one", action="store_true", help="write a single recording")
-    parser.add_argument("--plain", action="store_true", help="do not compress")
     parser.add_argument("--jobs", default=str(os.cpu_count() or 1), help="processes, as 1,2")
     parser.add_argument("--rounds", type=int, help="how often each number of processes is tried")
     parser.add_argument("--folder", type=Path, help="write there, instead of in a temporary one")
@@ -82,9 +81,8 @@ def main() -> int:
     size = int((arguments.gib or (QUICK_SIZE if arguments.quick else SIZE)) * (1 << 30))
     rounds = arguments.rounds or (1 if arguments.quick else ROUNDS)
     count = 1 if arguments.one else max(1, round(size / FILE_SIZE), min(size >> 26, 8))
-    suffix = ".jsonl" if arguments.plain else ".jsonl.zst"
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        paths = [Path(folder, f"{number:04}{suffix}") for number in range(count)]
+        paths = [Path(folder, f"{number:04}.jsonl.zst") for number in range(count)]
         began = time.perf_counter()
         with multiprocessing.get_context("spawn").Pool() as pool:
             written = pool.starmap(write, [(path, size // count) for path in paths], chunksize=1)
@@ -149,8 +147,7 @@ def write(path: Path, size: int) -> tuple[int, int]:
     blocks = [block(source, text) for _ in range(BLOCKS)]
     place = count = written = 0
     packed = zstandard.ZstdCompressor(level=LEVEL)
-    with path.open("wb") as file:
-        stream = packed.stream_writer(file) if path.suffix == ".zst" else file
+    with path.open("wb") as file, packed.stream_writer(file) as stream:
         first = header(scenario="a load", client={"peer": "c"}, server={"peer": "s"}, how="bench")
         stream.write(msgspec.json.encode(first) + b"\n")
         while written < size:
@@ -162,8 +159,6 @@ def write(path: Path, size: int) -> tuple[int, int]:
             written += len(data)
             count += messages
             place += 1
-        if stream is not file:
-            stream.close()
     return written, count
 
 

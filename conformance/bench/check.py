@@ -1,6 +1,6 @@
 """Measures `neffos-wire check` on a long recording: messages a second, and memory.
 
-    python conformance/bench/check.py [--quick] [--mib SIZE] [--python PYTHON]
+    python conformance/bench/check.py [--quick] [--python PYTHON]
 
 The recording has asks and their replies, on some connections in turn, as from a load test. The
 figure is the processor time of the whole process, its start included, on one core: other load on
@@ -44,11 +44,10 @@ def main() -> int:
     """Write a recording, check it, and print the rate."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SIZE} MiB")
-    parser.add_argument("--mib", type=int, help="the size of the recording")
     parser.add_argument("--python", default=sys.executable, help="has neffos-wire beside it")
     parser.add_argument("--markdown", action="store_true", help="changes nothing")
     arguments = parser.parse_args()
-    size = arguments.mib or (QUICK_SIZE if arguments.quick else SIZE)
+    size = QUICK_SIZE if arguments.quick else SIZE
     program = Path(arguments.python).with_name("neffos-wire")
     console = Console()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """Measures the reference server beside the Go server, each on one core.
 
-    python conformance/bench/run.py [--quick] [--json FILE] [--python PYTHON] [--against SERVER]
+    python conformance/bench/run.py [--quick] [--json FILE] [--python PYTHON]
 
 The reference server runs twice: on websockets alone, and with the extra ``fast``. The load
 generator in ``load`` has a core of its own. Every round starts all servers, and makes each
@@ -74,17 +74,11 @@ def measurements(*, quick: bool) -> Measurements:
     }
 
 
-def servers(peer: Path, python: Path, against: str) -> list[MeasuredServer]:
+def servers(peer: Path, python: Path) -> list[MeasuredServer]:
     """Return the server to compare with, and those to compare."""
-    gorilla, gobwas = (
-        MeasuredServer(backend, f"Go, {backend}", (peer, "serve"), backend, ONE_CORE)
-        for backend in ("gorilla", "gobwas")
-    )
-    if against == gobwas.key:
-        return [gorilla, gobwas]
     command = (python.parent / "neffos-wire", "serve", "--json")
     return [
-        gorilla,
+        MeasuredServer("gorilla", "Go, gorilla", (peer, "serve"), "gorilla", ONE_CORE),
         MeasuredServer("ours", "ours", (*command, "--no-fast"), "reference"),
         MeasuredServer("fast", "ours, fast", (*command, "--fast"), "reference"),
     ]
@@ -131,12 +125,10 @@ print(json.dumps({
 """
 
 
-def provenance(python: Path, against: str, place: harness.Cores) -> dict[str, str]:
+def provenance(python: Path, place: harness.Cores) -> dict[str, str]:
     """Return the versions of what is measured, and the machine."""
-    found = harness.machine(str(place)) | {"Go": builds.go_version()}
-    if against == "ours":
-        found |= json.loads(builds.call(python, "-Ic", _ASK_PYTHON))
-    return found
+    own: dict[str, str] = json.loads(builds.call(python, "-Ic", _ASK_PYTHON))
+    return harness.machine(str(place)) | {"Go": builds.go_version()} | own
 
 
 def allow_connections() -> None:
@@ -158,12 +150,6 @@ def main() -> int:
         default=Path(sys.executable),
         help="the interpreter of our server, with neffos-wire beside it (default: this one)",
     )
-    parser.add_argument(
-        "--against",
-        choices=("ours", "gobwas"),
-        default="ours",
-        help="what is compared with neffos's gorilla backend (default: ours)",
-    )
     options = parser.parse_args()
 
     notes = Console(stderr=True, highlight=False)
@@ -183,12 +169,12 @@ def main() -> int:
         with notes.status("Building what is to be measured"):
             generator = builds.go("load", HERE / "load")
             peer = builds.go("neffos-go", HERE.parent / "peers" / "go")
-            found = provenance(python, options.against, place)
+            found = provenance(python, place)
     except builds.UnavailableError as reason:
         return ended(reason, EXIT_BROKEN)
     allow_connections()
 
-    base, *subjects = everyone = servers(peer, python, options.against)
+    base, *subjects = everyone = servers(peer, python)
     results = Results(
         base.key,
         [server.key for server in subjects],

@@ -49,12 +49,8 @@ def needs_no_io(mutant: Mutant) -> bool:
     if not isinstance(peer, MessageHooks):
         return False
     usual = type(peer)()
-    changed = {each.name for each in fields(peer) if _of(peer, each.name) != _of(usual, each.name)}
-    return changed <= MESSAGE_HOOKS
-
-
-def _of(peer: MessageHooks, name: str) -> object:
-    return getattr(peer, name)
+    names = (each.name for each in fields(peer))
+    return {each for each in names if getattr(peer, each) != getattr(usual, each)} <= MESSAGE_HOOKS
 
 
 class _FaultyServer(SessionPlayer):

@@ -132,6 +132,7 @@ class ClientFault(hooks.MessageHooks):
     Attributes:
         close: what takes the place of the end of a connection.
         fragments: what takes the place of the fragments of a message that it receives.
+        raw: what takes the place of WebSocket frames that it receives, as bytes.
         request: changes the headers of its upgrade request.
         target: takes headers away, and gives the query that it sends in their place.
         is_alive: whether an HTTP status makes it believe that the server is up again.
@@ -146,6 +147,7 @@ class ClientFault(hooks.MessageHooks):
 
     close: Callable[[ClientContext, ConnectionClosed], ConnectionClosed] | None = None
     fragments: Callable[[Sequence[bytes]], Sequence[bytes]] | None = None
+    raw: Callable[[bytes], bytes] | None = None
     request: Callable[[Headers], object] | None = None
     target: Callable[[Headers], str] | None = None
     is_alive: Callable[[int], bool] | None = None
@@ -376,6 +378,10 @@ class _FaultyTransport:
         left = self._fault.fragments(parts) if self._fault.fragments else parts
         if left:
             await self._transport.send_parts(left, is_text=is_text)
+
+    async def send_raw(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        await self._transport.send_raw(self._fault.raw(data) if self._fault.raw else data)
 
     async def receive(self) -> Sent:
         """Receive what the client sends, as the fault has it."""

@@ -273,7 +273,7 @@ PEERS: Final = {
                 "neffos-go", ".unchecked", ".exchange", ".exchange-0.0.25"
             ),
             "neffos-go-next-gorilla": _files("neffos-go.client", "-0.0.25", "-unchecked"),
-            "neffos-go-next-coder": _files("neffos-go.client", "-0.0.25", "-unchecked"),
+            "neffos-go-next-coder": _files("neffos-go.client", "-0.0.25", "-unchecked", "-coder"),
             "neffos-go-next-gobwas": _files("neffos-go.client", "-0.0.25", "-gobwas"),
         },
         plain=[str(GO_NEXT_PEER), "serve", "-plain"],

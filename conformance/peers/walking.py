@@ -66,7 +66,9 @@ async def walk_all(
     async def walk(peer: WalkedPeer) -> list[str]:
         results = await peer.found(violated(reports[peer.name].results), timeouts)
         ids = [each.case.id for each in results]
-        weighed = weigh(peer.known_failures, results, [*ids, *_others(peer, ids)])
+        # Nothing is said here of the known failures that no walk has.
+        others = [base_of(each.case) for each in peer.known_failures if each.case not in ids]
+        weighed = weigh(peer.known_failures, results, [*ids, *others])
         unknown = (each for each in results if each.case.id not in weighed.known)
         return [
             *(f"{peer.name}, {each.case.id}: {each.actual}" for each in unknown),
@@ -76,8 +78,3 @@ async def walk_all(
     return [
         each for some in await asyncio.gather(*map(at_most(AT_ONCE, walk), peers)) for each in some
     ]
-
-
-def _others(peer: WalkedPeer, ids: Sequence[str]) -> list[str]:
-    """Give the cases of the known failures that no walk has: nothing is said of them here."""
-    return [base_of(each.case) for each in peer.known_failures if each.case not in ids]

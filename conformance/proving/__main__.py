@@ -16,7 +16,7 @@ from neffos_conformance.wire.transcript import save
 from neffos_protocol.state_machines import machines
 from proving import results
 from proving.configurations import CONFIGURATIONS, Configuration
-from proving.faults import FAULTS, LIVE, TableFault, checks_of
+from proving.faults import FAULTS, LIVE, TableFault
 from proving.played_rows import taken_by_cases, why_untaken
 from proving.promela import model, row_name, rows_of
 from proving.spin import MissingToolError, ModelError, Search, SearchResult, check_tools, search
@@ -29,12 +29,7 @@ MISSING: Final = 4
 def run_fault(fault: TableFault) -> SearchResult:
     """Search the model of a table with a fault for what refutes its property."""
     is_live = fault.property in LIVE
-    text = model(
-        fault.machines(),
-        fault.size,
-        checks_of(fault.property),
-        fault.property if is_live else "",
-    )
+    text = model(fault.machines(), fault.size, (fault.property,))
     return search(text, Search(is_live=is_live, is_shortest=not is_live))
 
 

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from neffos_protocol.state_machines import machines
-from proving.faults import LIVE, PROPERTIES
-from proving.promela import NOTHING, Checks, Size, model
+from proving.faults import LIVE
+from proving.promela import ASSERTED, Size, model
 from proving.spin import Search, SearchResult, search
-
-ALL: Final = tuple(each for each in PROPERTIES if each not in LIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class Configuration:
 
     name: str
     size: Size
-    properties: tuple[str, ...] = ALL
+    properties: tuple[str, ...] = ASSERTED
     is_searched: bool = False
     is_share: bool = False
 
@@ -38,15 +36,12 @@ class Configuration:
 
     def run(self) -> SearchResult:
         """Check it."""
-        is_live = self.is_live
-        text = model(
-            machines(),
-            self.size,
-            NOTHING if is_live else Checks(),
-            self.properties[0] if is_live else "",
+        how = Search(
+            is_live=self.is_live,
+            is_bitstate=self.is_searched,
+            is_long=not self.is_share,
         )
-        how = Search(is_live=is_live, is_bitstate=self.is_searched, is_long=not self.is_share)
-        return search(text, how)
+        return search(model(machines(), self.size, self.properties), how)
 
 
 def _all(**numbers: int) -> Size:

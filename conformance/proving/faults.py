@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from neffos_protocol.state_machines import Action, machines
-from proving.promela import Checks, Machines, Size
+from proving.promela import WATCHED, Machines, Size
 
 PROPERTIES: Final = {
     "agreement": "where nothing is under way, both ends agree, and no system ask is pending",
@@ -19,7 +19,7 @@ PROPERTIES: Final = {
 }
 """Each property in words. The first five are assertions, the others hold under weak fairness."""
 
-LIVE: Final = ("asks", "changes")
+LIVE: Final = tuple(WATCHED)
 """The properties that say that something happens in the end."""
 
 
@@ -63,11 +63,6 @@ def changed(row: tuple[str, str, str, str], **changes: Any) -> Machines:
         **machines(),
         name: machine.replace(rows={**machine.rows, (rows[0].state, rows[0].input): mutated}),
     }
-
-
-def checks_of(name: str) -> Checks:
-    """Give the assertion of one property alone; none for those that are no assertions."""
-    return Checks(**{each: each == name for each in Checks.__dataclass_fields__})
 
 
 FAULTS: Final = (

@@ -69,22 +69,22 @@ c_decl {
 }
 #define TAKE(row) c_code { taken[row]++; }
 
-{% if checks.replies -%}
+{% if 'replies' in checked -%}
 #define CHECK_REPLY(x) assert(token[x] == ASKED) /* no reply to what was not asked, nor a second one */
 {%- else -%}
 #define CHECK_REPLY(x) skip
 {%- endif %}
-{% if checks.handled -%}
+{% if 'handled' in checked -%}
 #define CHECK_HANDLED(e, k) assert(told[e] & BIT(k)) /* no event handled outside what is connected */
 {%- else -%}
 #define CHECK_HANDLED(e, k) skip
 {%- endif %}
-{% if checks.strangers -%}
+{% if 'strangers' in checked -%}
 #define CHECK_STRANGER(late) assert(late) /* nothing reaches a stranger, but what crosses its sender's ask to leave */
 {%- else -%}
 #define CHECK_STRANGER(late) skip
 {%- endif %}
-{% if checks.accused -%}
+{% if 'accused' in checked -%}
 #define ACCUSED assert(false) /* no end accuses the other */
 {%- else -%}
 #define ACCUSED skip
@@ -342,7 +342,7 @@ end:
 {%- endif %}
   od
 }
-{% if checks.agreement %}
+{% if 'agreement' in checked %}
 /* Where nothing is under way, both ends agree. */
 proctype observer(byte e) {
 end:
@@ -395,7 +395,7 @@ init {
     run receiver({{ e }});
 {%- if e % 2 %}
     run greeter({{ e }});
-{%- elif checks.agreement %}
+{%- elif 'agreement' in checked %}
     run observer({{ e }});
 {%- endif %}
     run commander({{ e }});

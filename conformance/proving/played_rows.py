@@ -80,37 +80,26 @@ UNSEEN: Final[Mapping[str, str]] = {
 """Why the sessions of the reference peers are not seen to take a row, by its name."""
 
 
-class _Table:
-    """A table that notes the rows which a session follows."""
-
-    def __init__(self, machine: Any, note: Callable[[Row], None]) -> None:
-        self._machine, self._note = machine, note
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._machine, name)
-
-    def follow(self, *of: Any) -> Row:
-        row: Row = self._machine.follow(*of)
-        self._note(row)
-        return row
-
-
-class _Rows(dict[Any, Row]):
-    """The rows of asks, likewise."""
+class _Noted:
+    """A table, or the rows of asks, which notes the rows that a session follows."""
 
     def __init__(self, rows: Any, note: Callable[[Row], None]) -> None:
-        super().__init__(rows)
-        self._note = note
+        self._rows, self._note = rows, note
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rows, name)
+
+    def follow(self, *of: Any) -> Row:
+        return self._taken(self._rows.follow(*of))
 
     def __getitem__(self, key: Any) -> Row:
-        row = super().__getitem__(key)
-        self._note(row)
-        return row
+        return self._taken(self._rows[key])
 
-    def get(self, key: Any, default: Any = None) -> Any:
-        row = super().get(key, default)
-        if row is not None:
-            self._note(row)
+    def get(self, key: Any) -> Row | None:
+        return self._taken(self._rows[key]) if key in self._rows else None
+
+    def _taken(self, row: Row) -> Row:
+        self._note(row)
         return row
 
 
@@ -147,10 +136,14 @@ def watched() -> Iterator[set[int]]:
         plain(self, payload, events)
 
     with (
-        patch.object(_memberships, "MEMBERSHIP", _Table(MEMBERSHIP, note)),
-        patch.object(_handshake, "HANDSHAKE", _Table(HANDSHAKE, note)),
-        patch.object(_asks, "_OUTGOING_ROWS", [_Rows(each, note) for each in _asks._OUTGOING_ROWS]),
-        patch.object(_asks, "_INCOMING_ROWS", [_Rows(each, note) for each in _asks._INCOMING_ROWS]),
+        patch.object(_memberships, "MEMBERSHIP", _Noted(MEMBERSHIP, note)),
+        patch.object(_handshake, "HANDSHAKE", _Noted(HANDSHAKE, note)),
+        patch.object(
+            _asks, "_OUTGOING_ROWS", [_Noted(each, note) for each in _asks._OUTGOING_ROWS]
+        ),
+        patch.object(
+            _asks, "_INCOMING_ROWS", [_Noted(each, note) for each in _asks._INCOMING_ROWS]
+        ),
         patch.object(_asks, "_ON_ASKED", _Asked(_asks._ON_ASKED, note)),
         patch.object(Session, "_read", read),
     ):

@@ -8,7 +8,7 @@ words that this module does not know is an error, so that tables and model canno
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -134,18 +134,8 @@ class Size:
         return self.namespaces * (1 + self.rooms)
 
 
-@dataclass(frozen=True, slots=True)
-class Checks:
-    """The properties that a model asserts while it runs."""
-
-    agreement: bool = True
-    replies: bool = True
-    handled: bool = True
-    strangers: bool = True
-    accused: bool = True
-
-
-NOTHING: Final = Checks(*[False] * 5)
+ASSERTED: Final = ("agreement", "replies", "handled", "strangers", "accused")
+"""The properties that a model can assert while it runs, by their names."""
 
 WATCHED: Final = {"asks": "IS_ASK_PENDING", "changes": "IS_UNSETTLED"}
 """What must not wait indefinitely, by the name of the property."""
@@ -167,14 +157,13 @@ def row_name(machine: str, row: Row) -> str:
     return f"{machine}: {row.input} in {row.state}{guard}"
 
 
-def model(machines: Machines, size: Size, checks: Checks = Checks(), watched: str = "") -> str:
+def model(machines: Machines, size: Size, properties: Sequence[str] = ASSERTED) -> str:
     """Write a model.
 
     Args:
         machines: the tables.
         size: how much there is of everything.
-        checks: what is asserted.
-        watched: what must not wait indefinitely, of ``WATCHED``; empty for a model of assertions.
+        properties: what is checked: some that are asserted, or one of ``WATCHED`` alone.
 
     Raises:
         UnknownRowError: a row has a guard or an action that the model has no words for.
@@ -201,7 +190,7 @@ def model(machines: Machines, size: Size, checks: Checks = Checks(), watched: st
     )
     return environment.from_string(_TEMPLATE.read_text("utf-8")).render(
         size=size,
-        checks=checks,
+        checked=properties,
         numbers={
             title: [
                 # Disconnected is 0, as all begins; 0 is no input.
@@ -224,8 +213,8 @@ def model(machines: Machines, size: Size, checks: Checks = Checks(), watched: st
         spaces=range(size.namespaces),
         rooms_of=rooms_of,
         ends=range(2 * size.connections),
-        watched=WATCHED[watched] if watched else "",
-        watchable=slots if watched == "asks" else keys,
+        watched=next((WATCHED[each] for each in properties if each in WATCHED), ""),
+        watchable=slots if "asks" in properties else keys,
         unsettled=unsettled,
     )
 

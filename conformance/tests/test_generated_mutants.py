@@ -1,6 +1,7 @@
 """Generated mutants: operators and triggers do something, and the oracle is fair."""
 
 import json
+import logging
 from dataclasses import replace
 from itertools import product
 
@@ -33,6 +34,13 @@ from neffos_conformance.cases.dimensions import names_in
 from neffos_conformance.reference.embedded import embedded_server
 
 SEED = 5
+
+
+@pytest.fixture(autouse=True)
+def logged_again():
+    """Leave the log to the tests that follow in this process: what runs a mutant disables it."""
+    yield
+    logging.disable(logging.NOTSET)
 
 
 def bit(*names):

@@ -210,8 +210,11 @@ def test_several_clients_get_a_case_each_and_no_case_that_must_know_who_comes_ba
 
 def test_a_path_chooses_the_case():
     async def chosen():
-        session = ListeningSession(select(client_cases(), ["HS-1", "NS-3", "TR-1.c1"]))
-        async with listening_for_clients(session, "127.0.0.1", 0) as page:
+        session = ListeningSession(select(client_cases(), ["HS-1.c1", "NS-3.c1", "TR-1.c1"]))
+        async with (
+            listening_for_clients(session, "127.0.0.1", 0) as page,
+            asyncio.timeout(HANG),
+        ):
             connection = await WireConnection.dial(f"{page.dial_url}case/TR-1.c1")
             received = await connection.receive()
             assert isinstance(received, ConnectionClosed)

@@ -1,6 +1,6 @@
 """Fuzzes codec and session, guided by the lines that the inputs reach.
 
-    python protocol/fuzz/fuzz.py TARGET [--seconds N | --runs N] [--seed N] [--verbose]
+    python protocol/fuzz/fuzz.py TARGET [--seconds N] [--seed N]
     python protocol/fuzz/fuzz.py TARGET --replay HEX
 
 Needs atheris, except for a replay. Exit status: 0 no crash; 1 a crash, which is printed with its
@@ -69,7 +69,7 @@ def worker(name: str, arguments: list[str]) -> None:
     atheris.Fuzz()
 
 
-def fuzz(name: str, amount: str, seed: int | None, verbose: bool) -> int:
+def fuzz(name: str, seconds: int, seed: int | None) -> int:
     """Run a target in a process of its own, print the result, and give the exit status."""
     from fuzz import seeds
 
@@ -83,7 +83,7 @@ def fuzz(name: str, amount: str, seed: int | None, verbose: bool) -> int:
         words.write_text(seeds.dictionary())
         command = [
             *(sys.executable, __file__, name, "--worker", str(home / "corpus")),
-            *(amount, f"-max_len={LONGEST[name]}", f"-dict={words}"),
+            *(f"-max_total_time={seconds}", f"-max_len={LONGEST[name]}", f"-dict={words}"),
             *(f"-artifact_prefix={home / 'crashes'}/", f"-timeout={SLOW}"),
             *(f"-rss_limit_mb={MEMORY}", "-print_final_stats=1"),
             *([] if seed is None else [f"-seed={seed}"]),
@@ -92,8 +92,6 @@ def fuzz(name: str, amount: str, seed: int | None, verbose: bool) -> int:
         with log.open("wb") as out:
             status = subprocess.run(command, stdout=out, stderr=out, check=False).returncode
         output = log.read_text("utf-8", "replace")
-        if verbose:
-            sys.stdout.write(output)
         crashes = {path.name: path.read_bytes() for path in (home / "crashes").iterdir()}
     if status and crashes:
         for file, data in crashes.items():
@@ -185,19 +183,13 @@ def main() -> int:
         worker(given[0], given[2:])
     parser = argparse.ArgumentParser(description="Fuzz codec and session.")
     parser.add_argument("target", choices=LONGEST)
-    amount = parser.add_mutually_exclusive_group()
-    amount.add_argument("--seconds", type=int, default=SECONDS, help="how long (20)")
-    amount.add_argument("--runs", type=int, help="how many inputs instead")
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="how long (20)")
     parser.add_argument("--seed", type=int, help="of the random numbers")
-    parser.add_argument("--verbose", action="store_true", help="print what libFuzzer says")
     parser.add_argument("--replay", metavar="HEX", help="run only these bytes")
     options = parser.parse_args()
     if options.replay is not None:
         return replay(options.target, bytes.fromhex(options.replay))
-    limit = f"-max_total_time={options.seconds}"
-    if options.runs is not None:
-        limit = f"-runs={options.runs}"
-    return fuzz(options.target, limit, options.seed, options.verbose)
+    return fuzz(options.target, options.seconds, options.seed)
 
 
 if __name__ == "__main__":

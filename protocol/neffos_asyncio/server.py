@@ -43,7 +43,7 @@ CLOSING: Final = "the server shuts down"
 """The reason for a client that connects while the server shuts down."""
 
 ID_IN_USE: Final = "this connection id is in use"
-"""The reason for a client whose ID another open connection has (HS-20)."""
+"""The reason for a client whose ID another open connection has (HS-6)."""
 
 Membership = tuple[str, str]
 """A namespace and a room of it; the room is empty for the namespace as a whole."""

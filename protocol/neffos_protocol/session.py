@@ -498,10 +498,15 @@ class Session(HandshakeTracking):
             self._answer_ask(message, BAD_NAMESPACE)  # NS-9, NS-17
         elif wait:
             self._asked(namespace, wait, message, events)
-        elif event == NATIVE_EVENT and self._native is Native.FALLBACK:
+        elif event == NATIVE_EVENT and self._is_native(message):
             events.append(NativeReceived(message.body, namespace))
         else:
             events.append(Received(message))
+
+    def _is_native(self, message: Message) -> bool:
+        """Whether a frame of that event is a native message; else it is an event (NM-5, EV-6)."""
+        is_here = not message.room or self._is_live(message.namespace, message.room)  # RM-9
+        return self._native is Native.FALLBACK and not message.is_error and is_here
 
     def _is_overlong(self, message: Message) -> bool:
         """Whether a name is too long for the application to be told of (SEC-2)."""

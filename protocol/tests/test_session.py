@@ -1011,6 +1011,10 @@ def test_native_messages_beside_frames_belong_to_the_empty_namespace(role: Role)
     assert elsewhere == NativeReceived("framed", "n")
     [event] = session.receive(frame(namespace=""))
     assert isinstance(event, Received)
+    [error] = session.receive(frame("_OnNativeMessage", namespace="", is_error=True, body="no"))
+    assert isinstance(error, Received)
+    [outside] = session.receive(frame("_OnNativeMessage", namespace="", room="r", body="x"))
+    assert isinstance(outside, Received)  # RM-9 says what becomes of it
     session.send_native("raw")
     assert session.outgoing() == ["raw"]
     with pytest.raises(EncodeError, match="NM-3"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 from urllib.parse import quote
 
+from websockets.frames import Opcode
+
 from mutation import client_faults as on
 from mutation import operators as do
 from mutation.client_faults import GONE, ClientContext, ClientFault
@@ -23,6 +25,9 @@ ORDERLY: Final = 1000
 
 SHORTEST_OF_TWO: Final = 126
 """Bytes of the shortest message whose length takes two bytes (RFC 6455, 5.2)."""
+
+OPCODE: Final = 0x0F
+"""The bits of the first byte of a WebSocket frame that are its opcode (RFC 6455, 5.2)."""
 
 MANY: Final = 1000
 """Separators that are too many for a client that recurses over them."""
@@ -58,6 +63,8 @@ mutants(
     _first_request(b"M"),
     "HS-7 binary-acceptance-missed: Accepts only an acceptance in a text message.",
     on.receive_raw(do.drop, payload=b"A7"),
+    "HS-7 binary-refusal-is-acceptance: Treats a refusal in a binary message as an acceptance.",
+    on.receive_raw(lambda c, _: c.serve("A7"), payload=do.begins(b"H"), is_accepted=False),
     "HS-8 second-acceptance-taken: Sends a handshake request again at another acceptance.",
     on.beside_raw(do.give("M"), payload="A9", is_accepted=True),
     "HS-8 late-refusal-heeded: Fails the connection at an H that comes after the acceptance.",
@@ -93,6 +100,8 @@ mutants(
     _id(lambda id_: id_.partition(";")[0]),
     "HS-19 ids-of-ascii: Reads an ID as ASCII.",
     _id(lambda id_: id_.encode("ascii", "replace").decode()),
+    "HS-19 empty-id-refused: Treats an acceptance with an empty ID as a refusal.",
+    on.receive_raw(lambda c, _: c.serve("Hno ID"), payload="A", is_accepted=False),
 )
 
 
@@ -122,6 +131,8 @@ mutants(
     on.header("Sec-WebSocket-Version", "8"),
     "TR-1 shortest-of-two-bytes-dropped: Drops messages of 126 bytes.",
     on.receive_raw(do.drop, payload=lambda payload: len(payload) == SHORTEST_OF_TWO),
+    "TR-1 broken-frames-ignored: Ignores WebSocket frames at which it is to close the connection.",
+    ClientFault(raw=lambda data: data if data[0] & OPCODE == Opcode.CLOSE else b""),
     "TR-2 subprotocol-offered: Offers a subprotocol.",
     on.header("Sec-WebSocket-Protocol", "neffos"),
     "TR-5 probe-must-be-redirected: Believes a probe only where it is redirected.",
@@ -138,6 +149,8 @@ mutants(
     on.send_raw(do.drop, payload="M", current=bool),
     "TR-11 too-much-restored: Connects a disconnected namespace when it reconnects.",
     on.send(lambda _, m: [m, f"$own;any;;{CONNECT};0;0;"], event=CONNECT, wait=bool, current=bool),
+    "TR-11 own-asks-alone: Reconnects without the namespaces for which the server had asked.",
+    on.send(do.drop, event=CONNECT, namespace="any", current=bool),
     "TR-12 goes-without-goodbye: Ends TCP where it is to close the connection.",
     _own_close(GONE),
     "TR-13 code-of-its-own: Closes the connection with a code of its own.",
@@ -158,7 +171,10 @@ mutants(
     ClientFault(close=lambda _, sent: ConnectionClosed(1002) if sent.code == 1007 else sent),
     "TR-18 version-asked-for: Asks the server for its version when it has connected a namespace.",
     on.beside(
-        do.give("$version;any;;version;0;0;"), event="", ask={"event": CONNECT, "namespace": "any"}
+        do.give("$version;any;;version;0;0;"),
+        event="",
+        ask={"event": CONNECT, "namespace": "any"},
+        current=0,
     ),
     "SX-1 sender-named-in-events: Names itself as a server, in the wait field of an event.",
     on.send(lambda _, m: f"neffos(0x1){encode(m)!s}", event="news", wait="", is_binary=False),

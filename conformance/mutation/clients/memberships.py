@@ -78,6 +78,22 @@ def _too_late(c: ClientContext, m: Message) -> Effect:
     return c.serve(ended[0].replace(wait="own")) if is_same else None
 
 
+def _ended(c: ClientContext, m: Message) -> Effect:
+    """Perform the ask whose late empty reply comes though the contrary was done since."""
+    asked = cast("Message", c.ask)
+    is_ended = c.traffic.conversation.client.pending[m.wait].is_superseded
+    is_undone = c.is_in(asked.namespace, asked.room) is (asked.event in (LEAVE, DISCONNECT))
+    return c.serve(asked.replace(wait="own")) if is_ended and is_undone else None
+
+
+def _joins_late(c: ClientContext, m: Message) -> Effect:
+    """Join the room at the empty reply to a join whose namespace was disconnected since."""
+    if m.event == DISCONNECT:
+        c.seen.add(m.namespace)
+    late = [ask for ask in c.kept if ask.wait == m.wait and ask.namespace in c.seen]
+    return c.serve(late[0].replace(wait="own")) if late else None
+
+
 def _server_first(c: ClientContext, m: Message) -> Effect:
     if m.event == CONNECT and m.wait:
         c.kept.append("server")
@@ -192,6 +208,18 @@ mutants(
         receive=when(do.remember("namespace"), event=DISCONNECT, wait=bool),
         failed=lambda c, op, _: HANG if op == "ask" and c.seen else None,
     ),
+    "NS-18 joins-outlive-their-namespace: Leaves joins pending when their namespace ends.",
+    ClientFault(
+        receive=when(do.remember("namespace"), event=DISCONNECT, wait=bool),
+        failed=lambda c, op, _: HANG if op == "join" and c.seen else None,
+    ),
+    "NS-18 joins-too-late: Joins a room at the reply to a join that ended with its namespace.",
+    ClientFault(
+        receive=_joins_late,
+        send=lambda c, m: () if m.wait == "own" else do.keep(c, m) if m.event == JOIN else None,
+    ),
+    "NS-18 disconnects-too-late: Disconnects at the reply to a disconnect that has ended.",
+    ClientFault(receive=when(_ended, event="", answers=DISCONNECT), send=when(do.drop, wait="own")),
     "NS-18 connects-too-late: Connects a namespace at the reply to a connect that ended with it.",
     ClientFault(
         receive=when(_too_late, event="", is_error=False),
@@ -218,14 +246,6 @@ def _joins(c: ClientContext, m: Message) -> None:
 
 def _room(c: ClientContext, m: Message) -> None:
     c.seen.add(m.room.lower())
-
-
-def _ended(c: ClientContext, m: Message) -> Effect:
-    """Perform the join or leave whose late empty reply comes though the contrary was done since."""
-    asked = cast("Message", c.ask)
-    is_ended = c.traffic.conversation.client.pending[m.wait].is_superseded
-    is_undone = c.is_in(asked.namespace, asked.room) is (asked.event == LEAVE)
-    return c.serve(asked.replace(wait="own")) if is_ended and is_undone else None
 
 
 def _left_elsewhere(c: ClientContext, op: str, fields: Values) -> None:
@@ -265,12 +285,16 @@ mutants(
             wait=bool,
         ),
     ),
+    "RM-5 nameless-leave-disconnects: Treats a leave that names no room as a disconnect.",
+    on.receive(do.serve_with(event=DISCONNECT), event=LEAVE, room="", wait=bool, is_error=False),
     "RM-6 rooms-without-namespace: Treats a room as joined whose namespace is not connected.",
     ClientFault(
         receive=when(_joins, event=(CONNECT, JOIN)),
         send=when(do.remember("event"), event=CONNECT),
         failed=_emits,
     ),
+    "RM-6 leaves-without-namespace: Reports a leave in a namespace that is not connected.",
+    on.receive(do.empty_reply, event=LEAVE, room="hall", wait=bool, is_connected=False),
     "RM-8 leaves-one-room-for-all: Leaves one room where it is to leave all.",
     on.send(do.from_number(2, do.drop), event=LEAVE, operations=do.has("leave-all")),
     "RM-8 leaves-twice: Sends two asks to leave a room.",

@@ -93,11 +93,12 @@ def _sends_literal(c: ClientContext, op: str, fields: Values) -> None:
         c.say_last(f"$own;app;{fields['room']};{JOIN};0;0;")
 
 
-def _emitting(event: str) -> ClientFault:
+def _emitting(*events: str) -> ClientFault:
     """Send an event of a name that the client has refused."""
 
     def failed(c: ClientContext, op: str, fields: Values) -> None:
-        if op == "emit" and fields["event"] == event:
+        if op == "emit" and fields["event"] in events:
+            event = str(fields["event"]).replace(";", ESCAPE)
             c.say_last(f";app;;{event};0;0;{fields['text']}")
 
     return ClientFault(failed=failed)
@@ -121,6 +122,8 @@ mutants(
     on.send(do.change(body=_cut), is_binary=False),
     "FR-4 literal-sent: Sends events and joins whose names contain the escape literal.",
     ClientFault(failed=_sends_literal),
+    "FR-4 near-literal-sent: Sends an event whose escaped name begins with the escape literal.",
+    _emitting("@%!semicolon;"),
     "FR-2 five-separators-taken: Accepts five separators as a frame with an empty body.",
     on.receive_raw(do.five_separators),
     "FR-3 event-not-escaped: Writes a semicolon in an event as it is.",
@@ -166,6 +169,8 @@ mutants(
     on.beside_raw(do.give(";app;;error;1;0;it was empty"), payload=EMPTY),
     "FR-14 empty-message-accepts: Treats an empty message as an acceptance.",
     on.receive_raw(lambda c, _: c.serve("A"), payload=EMPTY),
+    "FR-14 empty-message-is-native: Delivers an empty message as a native one.",
+    on.beside_raw(lambda c, _: c.tell("native", text=""), payload=EMPTY),
     "FR-15 first-fragment-only: Reads only the first fragment of a message.",
     ClientFault(fragments=lambda parts: parts[:1]),
     "FR-15 fragments-decoded-apart: Decodes each fragment of a message by itself.",
@@ -176,6 +181,15 @@ mutants(
     on.beside_raw(do.give(GONE), payload=do.begins("{")),
     "FR-16 nonsense-returned: Sends JSON back.",
     on.beside_raw(lambda _, payload: payload, payload=do.begins("{")),
+    "FR-16 early-nonsense-ends-the-connection: Fails the connection when JSON comes first.",
+    on.beside_raw(do.give(GONE), payload=do.begins("{"), is_accepted=False),
+    "FR-17 error-text-in-latin-1: Writes the error text of a binary frame in Latin-1.",
+    on.send(
+        do.change(body=lambda raw: raw.decode().encode("latin-1", "replace")),
+        is_error=True,
+        is_binary=True,
+        event="fail",
+    ),
     "FR-17 binary-error-text-lost: Does not decode the text of a binary error.",
     ClientFault(
         receive=when(do.keep, is_error=True, is_binary=True),
@@ -216,6 +230,12 @@ mutants(
     "NM-3 frame-sent-natively: Sends a native message that reads as a frame.",
     ClientFault(
         failed=lambda c, op, fields: c.say_last(fields["text"]) if op == "native" else None
+    ),
+    "NM-3 empty-native-sent: Sends an empty native message.",
+    ClientFault(
+        failed=lambda c, op, fields: (
+            c.say_last("") if op == "native" and not fields["text"] else None
+        )
     ),
     "NM-2 native-messages-dropped: Drops messages that are not frames, though they are accepted.",
     on.receive_raw(do.drop, payload=_is_text, message=None, is_accepted=True),
@@ -397,6 +417,8 @@ mutants(
     _emitting("_OnAnyEvent"),
     "NS-20 system-events-emitted: Sends an event that is named like a join.",
     _emitting(JOIN),
+    "NS-20 other-system-events-emitted: Sends events that are named like the other system asks.",
+    _emitting(LEAVE, CONNECT, DISCONNECT),
     "NS-20 asks-to-join-without-token: Asks to join in a frame without a token.",
     on.send(do.change(wait=""), event=JOIN, room="atrium"),
     "EV-5 notices-sent: Sends the local events of the rooms that it has left.",

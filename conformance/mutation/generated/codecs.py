@@ -10,10 +10,17 @@ from random import Random
 from typing import Any, Final
 
 from mutation.codecs import CodecFault, CodecRequest, Values
-from mutation.generated.names import name_of, parts_of
+from mutation.generated.parts import (
+    Condition,
+    Operator,
+    drawn_count,
+    drawn_operator,
+    drawn_trigger,
+    name_of,
+    parts_of,
+)
 from mutation.generated.situation import NAMED
 from mutation.generated.transforms import TRANSFORMS
-from mutation.generated.trigger_drawing import drawn_count, drawn_of
 from mutation.generated.triggers import CLASSES, NAME_SIZES, SIZES
 from neffos_conformance.codecs.values import content_of, value_of
 
@@ -58,8 +65,6 @@ REQUIREMENTS: Final[Mapping[str, str]] = {
 }
 """What a mutant breaks, by the family of its operator, else by its operation."""
 
-Hook = Callable[[CodecRequest], Values | None]
-
 
 # -------------------------------------------------------------------- what a request is about
 
@@ -91,25 +96,6 @@ def _size(value: str | bytes) -> int:
     return len(value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape"))
 
 
-@dataclass(frozen=True, slots=True)
-class CodecCondition:
-    """One class of one dimension of a request.
-
-    Attributes:
-        name: as it is in the name of a mutant.
-        dimension: of which a trigger has one condition.
-        test: whether a request is like this.
-        field: that it is about; empty for none.
-        sample: a value of that field.
-    """
-
-    name: str
-    dimension: str
-    test: Callable[[CodecRequest], bool]
-    field: str = ""
-    sample: str = ""
-
-
 def _is_text(name: str, test: Callable[[str], bool], q: CodecRequest) -> bool:
     found = texts(q)
     return name in found and test(_text(found[name]))
@@ -135,7 +121,7 @@ def _is_reading(reading: str, q: CodecRequest) -> bool:
     return bool(q.request.get("reading") == reading)
 
 
-def _conditions(kind: str) -> Iterator[CodecCondition]:
+def _conditions(kind: str) -> Iterator[Condition]:
     for name in TEXTS[kind]:
         for label, (sample, test) in CLASSES.items():
             is_name = name != "body" and name != "text"
@@ -148,59 +134,42 @@ def _conditions(kind: str) -> Iterator[CodecCondition]:
             if name == "sender" and label in ("number", "edge-space", "dunder"):
                 continue  # it begins with the name of the library
             test_of = partial(_is_text, name, test)
-            yield CodecCondition(f"{name}-{label}", f"{name} characters", test_of, name, sample)
+            yield Condition(
+                f"{name}-{label}", f"{name} characters", test_of, field=name, sample=sample
+            )
         sizes = SIZES if name in ("body", "text") else NAME_SIZES
         for size in sizes if name != "sender" else sizes[1:]:
             for is_over in (False, True):
                 label = f"{name}-{'over-' if is_over else ''}{size}"
                 sample = "x" * (size + is_over)
                 test_of = partial(_is_size, name, size, is_over)
-                yield CodecCondition(label, f"{name} size", test_of, name, sample)
+                yield Condition(label, f"{name} size", test_of, field=name, sample=sample)
         if name not in TEXTS["parse"] and (kind, name) != ("reply", "wait"):
             empty = partial(_is_size, name, 0, False)
-            yield CodecCondition(f"{name}-empty", f"{name} size", empty, name)
+            yield Condition(f"{name}-empty", f"{name} size", empty, field=name)
     if kind in ("decode", "encode", "reply"):
-        yield CodecCondition("binary", "type", _is_binary)
-        yield CodecCondition("text", "type", lambda q: not _is_binary(q))
+        yield Condition("binary", "type", _is_binary)
+        yield Condition("text", "type", lambda q: not _is_binary(q))
     if kind in ("decode", "encode"):
         for name in ("is_error", "is_no_op"):
             label = name.removeprefix("is_").replace("_", "-") + "-flag"
-            yield CodecCondition(label, "flags", partial(_has_flag, name))
+            yield Condition(label, "flags", partial(_has_flag, name))
     if kind in ("decode", "meet"):
         for reading in ("strict", "lenient"):
-            yield CodecCondition(reading, "reading", partial(_is_reading, reading))
+            yield Condition(reading, "reading", partial(_is_reading, reading))
     if kind == "reply":
         for how in ("body", "error", "empty"):
             test = partial(lambda how, q: how in q.request["reply"], how)
-            yield CodecCondition(f"{how}-reply", "reply", test)
+            yield Condition(f"{how}-reply", "reply", test)
 
 
 @cache
-def conditions(kind: str) -> dict[str, CodecCondition]:
+def conditions(kind: str) -> dict[str, Condition]:
     """Give the conditions of an operation, by their names."""
     return {each.name: each for each in _conditions(kind)}
 
 
 # -------------------------------------------------------------------- operators
-
-
-@dataclass(frozen=True, slots=True)
-class CodecOperator:
-    """What a fault makes of an answer.
-
-    Attributes:
-        name: as it is in the name of a mutant.
-        family: what is published together.
-        hook: gives the answer, or ``None`` where nothing changes.
-        field: that it changes; empty for none.
-        needs: the class of that field's values that it changes; empty for all.
-    """
-
-    name: str
-    family: str
-    hook: Hook
-    field: str = ""
-    needs: str = ""
 
 
 def _changed(how: str, value: Any) -> Any:
@@ -299,7 +268,7 @@ def _swap(first: str, second: str, q: CodecRequest) -> Values | None:
     return {"message": {**message, first: message[second], second: message[first]}}
 
 
-def _operators(kind: str) -> Iterator[CodecOperator]:
+def _operators(kind: str) -> Iterator[Operator]:
     for name in TEXTS[kind]:
         for how, (needs, _) in TRANSFORMS.items():
             if (needs == "escape" and name in NAMED) or (
@@ -312,27 +281,27 @@ def _operators(kind: str) -> Iterator[CodecOperator]:
                 hook = partial(_in_parsed, name, how)
             else:
                 hook = partial(_in_message, kind, name, how)
-            yield CodecOperator(f"{name}-{how}", f"{kind} {name}", hook, name, needs)
-    yield CodecOperator("refuse", f"{kind} refuse", _refuse)
+            yield Operator(f"{name}-{how}", f"{kind} {name}", hook, name, needs)
+    yield Operator("refuse", f"{kind} refuse", _refuse)
     if kind in ("decode", "encode", "meet"):
-        yield CodecOperator("accept", f"{kind} accept", partial(_accept, kind))
+        yield Operator("accept", f"{kind} accept", partial(_accept, kind))
     if kind in ("decode", "encode", "reply"):
-        yield CodecOperator("retype", f"{kind} type", partial(_retype, kind))
+        yield Operator("retype", f"{kind} type", partial(_retype, kind))
     if kind in ("decode", "encode"):
         for name in ("is_error", "is_no_op"):
             word = name.removeprefix("is_").replace("_", "-")
-            yield CodecOperator(f"{word}-flipped", f"{kind} flags", partial(_flag, kind, name))
+            yield Operator(f"{word}-flipped", f"{kind} flags", partial(_flag, kind, name))
     if kind == "decode":
         for first, second in combinations(NAMED, 2):
             swap = partial(_swap, first, second)
-            yield CodecOperator(f"{first}-{second}-swapped", f"{kind} swap", swap)
+            yield Operator(f"{first}-{second}-swapped", f"{kind} swap", swap)
     if kind in ("encode", "reply", "greet"):
         for how in ("cut", "beheaded", "doubled", "longer"):
-            yield CodecOperator(f"payload-{how}", f"{kind} payload", partial(_in_payload, how))
+            yield Operator(f"payload-{how}", f"{kind} payload", partial(_in_payload, how))
 
 
 @cache
-def operators(kind: str) -> dict[str, CodecOperator]:
+def operators(kind: str) -> dict[str, Operator]:
     """Give the operators of an operation, by their names."""
     return {each.name: each for each in _operators(kind)}
 
@@ -352,8 +321,8 @@ class CodecMutant:
     """
 
     kind: str
-    operator: CodecOperator
-    conditions: tuple[CodecCondition, ...] = ()
+    operator: Operator
+    conditions: tuple[Condition, ...] = ()
     count: int = 0
 
     @property
@@ -373,7 +342,7 @@ class CodecMutant:
     def _hook(self, q: CodecRequest) -> Values | None:
         if q.op != OPS[self.kind] or not all(each.test(q) for each in self.conditions):
             return None
-        effect = self.operator.hook(q)
+        effect: Values | None = self.operator.act(q)
         if effect is None or effect == q.given:
             return None
         self.count += 1
@@ -390,7 +359,7 @@ def codec_mutant_of(name: str) -> CodecMutant:
     return CodecMutant(kind, operator, found)
 
 
-def _agree(operator: CodecOperator, chosen: tuple[CodecCondition, ...]) -> bool:
+def _agree(operator: Operator, chosen: tuple[Condition, ...]) -> bool:
     fields = [each.field for each in chosen if each.field]
     if len(set(fields)) < len(fields) or len({each.dimension for each in chosen}) < len(chosen):
         return False
@@ -430,11 +399,8 @@ def drawn_codecs(seed: int) -> Iterator[CodecMutant]:
     seen: set[str] = set()
     while True:
         kind = random.choices(list(OPS), (6, 6, 3, 1, 1, 2))[0]
-        families: dict[str, list[CodecOperator]] = {}
-        for each in operators(kind).values():
-            families.setdefault(each.family, []).append(each)
-        operator = random.choice(random.choice(list(families.values())))
-        chosen = drawn_of(random, conditions(kind).values(), drawn_count(random))
+        operator = drawn_operator(random, operators(kind).values())
+        chosen = drawn_trigger(random, conditions(kind).values(), drawn_count(random))
         found = CodecMutant(kind, operator, chosen)
         if found.name not in seen and _agree(operator, chosen):
             seen.add(found.name)

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from mutation.generated.messages import MessageMutant
-from mutation.generated.triggers import ALL, CLASSES, Condition
+from mutation.generated.parts import Condition
+from mutation.generated.triggers import ALL, CLASSES
 from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE
 from neffos_conformance.model_based.actions import ActionSequence
 from neffos_conformance.model_based.draws import CLIENT, SERVER, Draws

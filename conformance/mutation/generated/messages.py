@@ -14,11 +14,16 @@ from typing import Any, Final, Literal, get_args
 
 from mutation.client_faults import ClientFault
 from mutation.generated import operators, possible, triggers
-from mutation.generated.names import name_of, parts_of
-from mutation.generated.operators import Operator
+from mutation.generated.parts import (
+    Condition,
+    Operator,
+    drawn_count,
+    drawn_operator,
+    drawn_trigger,
+    name_of,
+    parts_of,
+)
 from mutation.generated.situation import History, Sender
-from mutation.generated.trigger_drawing import drawn_count, drawn_of
-from mutation.generated.triggers import Condition
 from mutation.hooks import Hooks, Payload, is_own_reply, payloads
 
 PeerRole = Literal["server", "client"]
@@ -188,19 +193,12 @@ def count(role: PeerRole) -> int:
 
 
 def drawn(role: PeerRole, seed: int) -> Iterator[MessageMutant]:
-    """Draw mutants, without end and none twice.
-
-    Families are drawn alike, and so are the dimensions of triggers: there are many more transforms
-    of texts than other operators, and many more classes of characters than other conditions.
-    """
+    """Draw mutants, without end and none twice."""
     random = Random(f"{role}/{seed}")  # noqa: S311  # no secret
-    families: dict[str, list[Operator]] = {}
-    for each in operators.ALL.values():
-        if _kinds(role, each):
-            families.setdefault(each.family, []).append(each)
+    usable = [each for each in operators.ALL.values() if _kinds(role, each)]
     seen: set[str] = set()
     while True:
-        operator = random.choice(random.choice(list(families.values())))
+        operator = drawn_operator(random, usable)
         kind = random.choice(_kinds(role, operator))
         found = MessageMutant(role, operator, kind, _some(random, role, operator, kind))
         if found.name not in seen:
@@ -213,6 +211,6 @@ def _some(random: Random, role: PeerRole, operator: Operator, kind: str) -> tupl
     usable = _usable(role, operator.name, kind)
     wanted = drawn_count(random)
     while True:
-        conditions = drawn_of(random, usable, wanted)
+        conditions = drawn_trigger(random, usable, wanted)
         if triggers.agree(conditions):
             return conditions

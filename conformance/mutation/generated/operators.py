@@ -1,69 +1,33 @@
 """Operators: what a fault does to a message that a peer sends, or receives.
 
-An operator gives the effect of a hook (see ``mutation.hooks``), or ``None`` where it changes
-nothing: then the fault has not acted.
+An operator is given the context of the peer, the connection of the message and its situation, and
+gives the effect of a hook (see ``mutation.hooks``), or ``None`` where it changes nothing: then the
+fault has not acted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
+from mutation import operators as do
 from mutation.generated import transforms
-from mutation.generated.situation import FRAMES, KINDS, REPLIES, History, Situation
+from mutation.generated.parts import Operator
+from mutation.generated.situation import FRAMES, REPLIES, History, Situation
 from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Payload
 from neffos_codec import Message, encode
 from neffos_protocol.names import CHANGE_OF
 
-Act = Callable[[Any, History, Situation], Any]
-"""Gives what happens to a message, by the context of its peer, its connection and its situation."""
-
 ASKING: Final = ("system", "ask")
-
-
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """What a fault does.
-
-    Attributes:
-        name: as it is in the name of a mutant.
-        family: what is published together.
-        is_sent: whether it concerns messages that the peer sends.
-        act: does it.
-        kinds: of messages that it concerns.
-        field: that it changes; empty for none.
-        needs: the class of values of that field that it changes; empty for all.
-    """
-
-    name: str
-    family: str
-    is_sent: bool
-    act: Act
-    kinds: tuple[str, ...] = tuple(KINDS)
-    field: str = ""
-    needs: str = ""
 
 
 # -------------------------------------------------------------------- sent messages
 
 
-def _drop(_: Any, __: History, ___: Situation) -> Any:
-    return ()
-
-
-def _repeat(_: Any, __: History, s: Situation) -> Any:
-    return [s.payload, s.payload]
-
-
 def _hold(_: Any, history: History, s: Situation, *, past: int) -> Any:
     history.kept.append([past, s.payload])
     return ()
-
-
-def _retype(_: Any, __: History, s: Situation) -> Any:
-    return _as_other_type(s.payload)
 
 
 def _as_other_type(payload: Payload) -> Payload | None:
@@ -120,10 +84,6 @@ def _with_junk(_: Any, __: History, s: Situation, *, junk: Payload) -> Any:
 
 
 # -------------------------------------------------------------------- received messages
-
-
-def _twice(context: Any, _: History, __: Situation) -> Any:
-    return [*context.serve(), *context.serve()]
 
 
 def _later(_: Any, history: History, s: Situation) -> Any:
@@ -188,92 +148,69 @@ def _field(name: str, how: str, is_sent: bool, context: Any, _: History, s: Situ
     return payload if is_sent else context.serve(payload)
 
 
-def _flag(name: str, is_sent: bool, context: Any, _: History, s: Situation) -> Any:
-    if s.message is None:
-        return None
-    try:
-        payload = encode(s.message.replace(**{name: not getattr(s.message, name)}))
-    except ValueError:
-        return None
-    if payload == s.payload:
-        return None
-    return payload if is_sent else context.serve(payload)
+FLAGS: Final = ("is_error", "is_no_op")
 
 
-def _fields() -> list[Operator]:
-    found = []
-    for name in transforms.FIELDS:
-        word = "token" if name == "wait" else name
-        kinds = {"body": ("ask", "event", "reply", "error"), "event": ("ask", "event", "reply")}
-        for how in transforms.transforms_of(name):
-            concerned = kinds.get(name, FRAMES)
-            if name == "wait":
-                concerned = (*ASKING, *REPLIES)
-            if name in ("namespace", "room"):
-                concerned = ("system", "ask", "event", "reply", "error")
+def _fields() -> Iterator[Operator]:
+    kinds = {
+        "body": ("ask", "event", "reply", "error"),
+        "event": ("ask", "event", "reply"),
+        "wait": (*ASKING, *REPLIES),
+        **dict.fromkeys(("namespace", "room"), ("system", "ask", "event", "reply", "error")),
+    }
+    for name in (*transforms.FIELDS, *FLAGS):
+        field = "" if name in FLAGS else name
+        word = {"wait": "token", "is_error": "error", "is_no_op": "no-op"}.get(name, name)
+        for how in transforms.transforms_of(name) if field else ("flipped",):
             for is_sent in (True, False):
                 verb = "write" if is_sent else "read"
-                found.append(
-                    Operator(
-                        f"{verb}-{word}-{how}",
-                        f"{verb} {word}",
-                        is_sent,
-                        partial(_field, name, how, is_sent),
-                        concerned,
-                        name,
-                        transforms.needs(how),
-                    )
-                )
-    for name in ("is_error", "is_no_op"):
-        word = name.removeprefix("is_").replace("_", "-")
-        for is_sent in (True, False):
-            verb = "write" if is_sent else "read"
-            found.append(
-                Operator(
-                    f"{verb}-{word}-flipped",
-                    f"{verb} flags",
+                yield Operator(
+                    f"{verb}-{word}-{how}",
+                    f"{verb} {word if field else 'flags'}",
+                    partial(_field, name, how, is_sent),
+                    field,
+                    transforms.needs(how),
+                    kinds.get(name, FRAMES),
                     is_sent,
-                    partial(_flag, name, is_sent),
-                    FRAMES,
                 )
-            )
-    return found
 
 
 ENTRIES: Final = (CONNECT, JOIN)
 EXITS: Final = (DISCONNECT, LEAVE)
 
+_received: Final = partial(Operator, is_sent=False)
+
 ALL: Final[Mapping[str, Operator]] = {
     each.name: each
     for each in (
-        Operator("drop", "drop", True, _drop),
-        Operator("repeat", "repeat", True, _repeat),
-        Operator("delay", "delay", True, partial(_hold, past=1)),
-        Operator("delay-past-two", "delay", True, partial(_hold, past=2)),
-        Operator("retype", "type", True, _retype),
-        Operator("redirect", "other connection", True, partial(_redirect, is_kept=False)),
-        Operator("spread", "other connection", True, partial(_redirect, is_kept=True)),
-        Operator("send-empty", "answer", True, _empty_reply, ("reply", "error")),
-        Operator("send-error", "answer", True, _error_reply, ("empty", "reply")),
-        Operator("copy", "extra", True, _with_copy, FRAMES),
-        Operator("contradict", "extra", True, _with_late_reply, REPLIES),
-        Operator("add-text", "extra", True, partial(_with_junk, junk="junk")),
-        Operator("add-empty", "extra", True, partial(_with_junk, junk="")),
-        Operator("ignore", "ignore", False, _drop),
-        Operator("handle-twice", "repeat", False, _twice),
-        Operator("handle-late", "delay", False, _later),
-        Operator("read-retyped", "type", False, _as_retyped, ("ask", "event", "reply", "native")),
-        Operator("answer-empty", "answer", False, _empty_reply, ASKING),
-        Operator("answer-error", "answer", False, _error_reply, ASKING),
-        Operator("book", "membership", False, partial(_aside, ENTRIES), FRAMES),
-        Operator("forget", "membership", False, partial(_aside, EXITS), FRAMES),
-        Operator(
-            "forget-first", "membership", False, partial(_aside, EXITS, is_first=True), FRAMES
+        Operator("drop", "drop", do.give(())),
+        Operator("repeat", "repeat", lambda _, __, s: [s.payload, s.payload]),
+        Operator("delay", "delay", partial(_hold, past=1)),
+        Operator("delay-past-two", "delay", partial(_hold, past=2)),
+        Operator("retype", "type", lambda _, __, s: _as_other_type(s.payload)),
+        Operator("redirect", "other connection", partial(_redirect, is_kept=False)),
+        Operator("spread", "other connection", partial(_redirect, is_kept=True)),
+        Operator("send-empty", "answer", _empty_reply, kinds=("reply", "error")),
+        Operator("send-error", "answer", _error_reply, kinds=("empty", "reply")),
+        Operator("copy", "extra", _with_copy, kinds=FRAMES),
+        Operator("contradict", "extra", _with_late_reply, kinds=REPLIES),
+        Operator("add-text", "extra", partial(_with_junk, junk="junk")),
+        Operator("add-empty", "extra", partial(_with_junk, junk="")),
+        _received("ignore", "ignore", do.give(())),
+        _received("handle-twice", "repeat", lambda c, _, __: [*c.serve(), *c.serve()]),
+        _received("handle-late", "delay", _later),
+        _received("read-retyped", "type", _as_retyped, kinds=("ask", "event", "reply", "native")),
+        _received("answer-empty", "answer", _empty_reply, kinds=ASKING),
+        _received("answer-error", "answer", _error_reply, kinds=ASKING),
+        _received("book", "membership", partial(_aside, ENTRIES), kinds=FRAMES),
+        _received("forget", "membership", partial(_aside, EXITS), kinds=FRAMES),
+        _received(
+            "forget-first", "membership", partial(_aside, EXITS, is_first=True), kinds=FRAMES
         ),
-        Operator(
-            "book-first", "membership", False, partial(_aside, ENTRIES, is_first=True), FRAMES
+        _received(
+            "book-first", "membership", partial(_aside, ENTRIES, is_first=True), kinds=FRAMES
         ),
-        Operator("forget-others", "membership", False, _aside_of_others, FRAMES),
+        _received("forget-others", "membership", _aside_of_others, kinds=FRAMES),
         *_fields(),
     )
 }

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from mutation.generated.operators import Operator
+from mutation.generated.parts import Condition, Operator
 from mutation.generated.situation import NAMED, REPLIES
-from mutation.generated.triggers import Condition
 
 NO_NAMESPACE: Final = ("namespace-upper", "namespace-edge-space")
 """The conditions of namespaces that the application does not have."""

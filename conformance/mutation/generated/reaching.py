@@ -20,8 +20,8 @@ from mutation import memory_loop
 from mutation.client_faults import ClientFault
 from mutation.generated import triggers
 from mutation.generated.messages import MessageMutant, PeerRole, history_of
+from mutation.generated.parts import Condition
 from mutation.generated.situation import NAMED, Sender, Situation
-from mutation.generated.triggers import Condition
 from mutation.hooks import Hooks, Payload, is_own_reply
 from neffos_conformance.cases.covering import few
 from neffos_conformance.cases.definition import Case, base_of, cases_of

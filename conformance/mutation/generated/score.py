@@ -74,10 +74,10 @@ def versions() -> str:
     return whole.hexdigest()[:12]
 
 
-def journal(role: str, seed: int, *, is_thorough: bool = False, folder: Path = REPORTS) -> Path:
+def journal(role: str, seed: int, *, is_thorough: bool = False) -> Path:
     """Give the file in which a sample's results are noted, so that it can be continued."""
     how = "-thorough" if is_thorough else ""
-    return folder / f"mutation-{role}-{seed}{how}-{versions()}.jsonl"
+    return REPORTS / f"mutation-{role}-{seed}{how}-{versions()}.jsonl"
 
 
 def read(path: Path) -> dict[str, MutantFate]:

@@ -41,10 +41,6 @@ def _is_reply_field(mutant: Any) -> bool:
     return (is_reply and bool(mutant.operator.field)) or "flags" in family or family == "answer"
 
 
-def _is_transport(mutant: Any) -> bool:
-    return isinstance(mutant, TransportMutant)
-
-
 def _is_silence(mutant: Any) -> bool:
     if not isinstance(mutant, MessageMutant):
         return False
@@ -66,7 +62,7 @@ SORTS: Final[Mapping[str, Callable[[Any], bool]]] = {
         isinstance(mutant, MessageMutant) and mutant.family in MORE
     ),
     "silence, and silence that is broken": _is_silence,
-    "HTTP and WebSocket": _is_transport,
+    "HTTP and WebSocket": lambda mutant: isinstance(mutant, TransportMutant),
 }
 """Whether a mutant is of a sort; it may be of several, or of none."""
 

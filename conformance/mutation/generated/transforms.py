@@ -74,6 +74,8 @@ def changed(message: Message, name: str, how: str) -> Message | None:
     if how == "swapped":
         other = OTHERS[name]
         given = message.replace(**{name: getattr(message, other), other: value})
+    elif how == "flipped":
+        given = message.replace(**{name: not value})
     elif isinstance(value, bytes):
         text = value.decode("utf-8", "surrogateescape")
         try:
@@ -95,7 +97,7 @@ TOKEN_NEEDS: Final = ("", "edge-space", "accent")
 
 def needs(how: str) -> str:
     """Give the class of values that a transform changes; empty for all."""
-    return "" if how == "swapped" else TRANSFORMS[how][0]
+    return TRANSFORMS[how][0] if how in TRANSFORMS else ""
 
 
 def transforms_of(name: str) -> list[str]:

@@ -13,10 +13,10 @@ from urllib.parse import quote, unquote
 
 from websockets.frames import Opcode
 
+from mutation import operators as do
 from mutation.fault_proxy import CUT, Frame, Proxy, Request, Tunnel, answer, with_line
-from mutation.generated.names import name_of, parts_of
+from mutation.generated.parts import WEIGHTS, Condition, Operator, name_of, parts_of
 from mutation.generated.transforms import TRANSFORMS
-from mutation.generated.trigger_drawing import WEIGHTS
 from neffos_conformance.cases.features import ID_HEADER
 
 PLACES: Final = ("request", "response", "in", "out")
@@ -41,56 +41,34 @@ Test = Callable[[Any, Any], bool]
 Act = Callable[[Any, Any], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class TransportCondition:
-    """One class of one dimension of a request or a frame."""
-
-    name: str
-    dimension: str
-    test: Test
-
-
-@dataclass(frozen=True, slots=True)
-class TransportOperator:
-    """What a fault does to a request, a response or a frame; ``None`` where nothing changes."""
-
-    name: str
-    family: str
-    act: Act
-    field: str = ""
-    needs: str = ""
-
-
-def _conditions(place: str) -> Iterator[TransportCondition]:
+def _conditions(place: str) -> Iterator[Condition]:
     if place in ("request", "response"):
 
         def of(test: Callable[[Request], object]) -> Test:
             return lambda link, _: bool(test(link.request))
 
-        yield TransportCondition("with-origin", "origin", of(lambda r: r.value("Origin")))
-        yield TransportCondition("without-origin", "origin", of(lambda r: not r.value("Origin")))
-        yield TransportCondition("with-query", "query", of(lambda r: "?" in r.target))
-        yield TransportCondition("with-own-header", "header", of(_own_header))
-        yield TransportCondition("with-cookie", "cookie", of(lambda r: r.value("Cookie")))
+        yield Condition("with-origin", "origin", of(lambda r: r.value("Origin")))
+        yield Condition("without-origin", "origin", of(lambda r: not r.value("Origin")))
+        yield Condition("with-query", "query", of(lambda r: "?" in r.target))
+        yield Condition("with-own-header", "header", of(_own_header))
+        yield Condition("with-cookie", "cookie", of(lambda r: r.value("Cookie")))
         for path in ("mixed", "native"):
-            yield TransportCondition(path, "path", of(partial(_is_path, path)))
-        yield TransportCondition(
-            "even", "connection", lambda link, _: link.values["number"] % 2 == 0
-        )
+            yield Condition(path, "path", of(partial(_is_path, path)))
+        yield Condition("even", "connection", _is_even)
         return
     for name, opcode in OPCODES.items():
-        yield TransportCondition(name, "opcode", partial(_is_opcode, opcode))
+        yield Condition(name, "opcode", partial(_is_opcode, opcode))
     for size in SIZES:
-        yield TransportCondition(f"size-{size}", "size", partial(_is_size, size))
-    yield TransportCondition("over-125", "size", lambda _, frame: len(frame.data) > 125)
+        yield Condition(f"size-{size}", "size", partial(_is_size, size))
+    yield Condition("over-125", "size", lambda _, frame: len(frame.data) > 125)
     if place == "in":
         for code in CODES:
-            yield TransportCondition(f"code-{code}", "code", partial(_is_code, code))
-        yield TransportCondition("first-part", "part", lambda _, frame: not frame.fin)
-        yield TransportCondition("amid", "part", lambda link, _: link.is_amid)
-        yield TransportCondition("third-part", "part", lambda link, frame: link.parts[0] > 2)
-    yield TransportCondition("even", "connection", _is_even)
-    yield TransportCondition("after-10", "before", lambda link, _: link.counts["frames"] > 10)
+            yield Condition(f"code-{code}", "code", partial(_is_code, code))
+        yield Condition("first-part", "part", lambda _, frame: not frame.fin)
+        yield Condition("amid", "part", lambda link, _: link.is_amid)
+        yield Condition("third-part", "part", lambda link, frame: link.parts[0] > 2)
+    yield Condition("even", "connection", _is_even)
+    yield Condition("after-10", "before", lambda link, _: link.counts["frames"] > 10)
 
 
 def _is_even(link: Any, _: Any) -> bool:
@@ -118,64 +96,58 @@ def _is_code(code: int, _: Any, frame: Frame) -> bool:
 
 
 @cache
-def conditions(place: str) -> dict[str, TransportCondition]:
+def conditions(place: str) -> dict[str, Condition]:
     """Give the conditions of a place, by their names."""
     return {each.name: each for each in _conditions(place)}
 
 
-def _operators(place: str) -> Iterator[TransportOperator]:
+def _operators(place: str) -> Iterator[Operator]:
     act: Act
     if place == "request":
         for status in ("400 Bad Request", "403 Forbidden", "404 Not Found", "503 Unavailable"):
-            yield TransportOperator(
-                f"answer-{status[:3]}", "status", partial(_answer_status, status)
-            )
-        yield TransportOperator("cut", "status", lambda _, __: CUT)
+            yield Operator(f"answer-{status[:3]}", "status", do.give(answer(status)))
+        yield Operator("cut", "status", do.give(CUT))
         for name in ("Origin", "Sec-WebSocket-Protocol", ID_HEADER, "Sec-WebSocket-Version"):
             act = partial(_without_header, name)
-            yield TransportOperator(f"without-{name.lower()}", "header", act)
-        yield TransportOperator("without-query", "query", _without_query)
-        yield TransportOperator("query-decoded", "query", partial(_with_query, unquote))
-        yield TransportOperator("query-latin", "query", partial(_with_query, _as_latin))
-        yield TransportOperator("at-the-root", "path", _at_the_root)
+            yield Operator(f"without-{name.lower()}", "header", act)
+        yield Operator("without-query", "query", _without_query)
+        yield Operator("query-decoded", "query", partial(_with_query, unquote))
+        yield Operator("query-latin", "query", partial(_with_query, _as_latin))
+        yield Operator("at-the-root", "path", _at_the_root)
         for how, (needs, _) in TRANSFORMS.items():
             if needs in ("", "upper", "edge-space", "percent", "semicolon", "dot"):
                 act = partial(_own_value, how)
-                yield TransportOperator(f"value-{how}", "value of a header", act, "value", needs)
+                yield Operator(f"value-{how}", "value of a header", act, "value", needs)
         return
     if place == "response":
         for name in ("Upgrade", "Connection", "Sec-WebSocket-Accept"):
             act = partial(_without_line, name)
-            yield TransportOperator(f"without-{name.lower()}", "response", act)
+            yield Operator(f"without-{name.lower()}", "response", act)
         lines = {
             "protocol": "Sec-WebSocket-Protocol: chat",
             "extension": "Sec-WebSocket-Extensions: permessage-deflate",
         }
         for name, line in lines.items():
             act = partial(lambda line, _, head: with_line(head, line), line)
-            yield TransportOperator(f"with-{name}", "response", act)
-        yield TransportOperator("ok", "response", _ok)
-        yield TransportOperator("other-accept", "response", _other_accept)
+            yield Operator(f"with-{name}", "response", act)
+        yield Operator("ok", "response", _ok)
+        yield Operator("other-accept", "response", _other_accept)
         return
-    yield TransportOperator("drop", "drop a frame", lambda _, __: ())
-    yield TransportOperator("repeat", "repeat a frame", lambda _, frame: [frame, frame])
-    yield TransportOperator("cut", "end TCP", lambda _, __: CUT)
-    yield TransportOperator("delay", "delay a frame", _delay)
+    yield Operator("drop", "drop a frame", do.drop)
+    yield Operator("repeat", "repeat a frame", lambda _, frame: [frame, frame])
+    yield Operator("cut", "end TCP", do.give(CUT))
+    yield Operator("delay", "delay a frame", _delay)
     for name, piece in (("cut", slice(None, -1)), ("beheaded", slice(1, None))):
-        yield TransportOperator(f"data-{name}", "data of a frame", partial(_data, piece))
-    yield TransportOperator("retype", "opcode", _retype)
-    yield TransportOperator("unfinished", "fragments", partial(_with, "fin", False))
-    yield TransportOperator("finished", "fragments", partial(_with, "fin", True))
+        yield Operator(f"data-{name}", "data of a frame", partial(_data, piece))
+    yield Operator("retype", "opcode", _retype)
+    yield Operator("unfinished", "fragments", partial(_with, "fin", False))
+    yield Operator("finished", "fragments", partial(_with, "fin", True))
     for code in (1000, 1001, 1002, 1005, 1006, 1011):
-        yield TransportOperator(f"code-to-{code}", "close code", partial(_code, code))
-    yield TransportOperator("without-code", "close code", _without_code)
+        yield Operator(f"code-to-{code}", "close code", partial(_code, code))
+    yield Operator("without-code", "close code", _without_code)
     if place == "out":
-        yield TransportOperator("masked", "frame", partial(_with, "is_masked", True))
-        yield TransportOperator("reserved-bit", "frame", partial(_with, "rsv1", True))
-
-
-def _answer_status(status: str, _: Any, __: Any) -> bytes:
-    return answer(status)
+        yield Operator("masked", "frame", partial(_with, "is_masked", True))
+        yield Operator("reserved-bit", "frame", partial(_with, "rsv1", True))
 
 
 def _without_header(name: str, _: Any, request: Request) -> Request | None:
@@ -262,7 +234,7 @@ def _without_code(_: Any, frame: Frame) -> Frame | None:
 
 
 @cache
-def operators(place: str) -> dict[str, TransportOperator]:
+def operators(place: str) -> dict[str, Operator]:
     """Give the operators of a place, by their names."""
     return {each.name: each for each in _operators(place)}
 
@@ -282,8 +254,8 @@ class TransportMutant:
     """
 
     kind: str
-    operator: TransportOperator
-    conditions: tuple[TransportCondition, ...] = ()
+    operator: Operator
+    conditions: tuple[Condition, ...] = ()
     count: int = 0
     _numbers: Counter[str] = field(default_factory=Counter)
 
@@ -338,7 +310,7 @@ def transport_mutant_of(name: str) -> TransportMutant:
     return TransportMutant(place, operator, found)
 
 
-def _agree(operator: TransportOperator, place: str, names: set[str]) -> bool:
+def _agree(operator: Operator, place: str, names: set[str]) -> bool:
     """Whether the oracle's sessions can have such a frame, and the operator changes it."""
     opcode = next(iter(names & OPCODES.keys()), "")
     sizes = {each for each in names if each.startswith(("size-", "over-"))}

@@ -4,45 +4,26 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from mutation.generated.situation import FRAMES, NAMED, Situation
+from mutation.generated.parts import Condition
+from mutation.generated.situation import FRAMES, NAMED, REPLIES, Situation
 from neffos_codec import ESCAPE
 
 Test = Callable[[Situation], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One class of one dimension.
-
-    Attributes:
-        name: as it is in the name of a mutant.
-        dimension: of which a trigger has one condition.
-        test: whether a message and what came before it are like this.
-        kinds: of messages that can be.
-        sample: a value of the dimension's field that is like this, for who generates messages.
-        size: bytes of such a value; 0 for any number, and -1 for none.
-        nth: which of the messages that fit the other conditions; 0 for each.
-        roles: of the peers that can meet it.
-    """
-
-    name: str
-    dimension: str
-    test: Test
-    kinds: tuple[str, ...] = FRAMES
-    sample: str = ""
-    size: int = 0
-    nth: int = 0
-    roles: tuple[str, ...] = ("server", "client")
-
 
 WITH_BODY: Final = ("ask", "event", "reply", "error")
 """The kinds of frames that may have a body."""
 
 EVENTS: Final = ("ask", "event", "reply", "error")
 """The kinds of frames that name an event of the application."""
+
+TOKENED: Final = ("ask", "system", *REPLIES)
+"""The kinds of frames that have a token."""
+
+FLAGGED: Final = ("ask", "event", "system")
+"""The kinds of frames whose flags the suite may set."""
 
 CASELESS: Final = "\u0130\u03c2\u00df"
 """Letters whose cases do not correspond one to one."""
@@ -96,7 +77,7 @@ def _characters() -> list[Condition]:
                 Condition(
                     f"{name}-{label}",
                     f"{name} characters",
-                    lambda s, name=name, test=test: test(s.text(name)),  # type: ignore[misc]
+                    lambda s, name=name, test=test: test(s.text(name)),
                     kinds,
                     sample,
                 )
@@ -123,8 +104,17 @@ def _sizes() -> list[Condition]:
     return found
 
 
-def _token_core(situation: Situation) -> str:
-    return situation.text("wait").removeprefix("$")
+def _token(situation: Situation) -> str:
+    return situation.text("wait")
+
+
+def _is_odd(situation: Situation) -> bool:
+    core = _token(situation).removeprefix("$")
+    return bool(core) and not core.isalnum()
+
+
+def _has_flag(name: str, situation: Situation) -> bool:
+    return bool(situation.message and getattr(situation.message, name))
 
 
 ALL: Final[dict[str, Condition]] = {
@@ -140,53 +130,13 @@ ALL: Final[dict[str, Condition]] = {
         Condition("room", "room", lambda s: bool(s.text("room")), FRAMES),
         Condition("no-room", "room", lambda s: not s.text("room"), FRAMES),
         Condition("reserved", "event", lambda s: s.text("event")[:1] == "_", ("event",)),
-        Condition(
-            "marked-token",
-            "token",
-            lambda s: s.text("wait")[1:2] == "!",
-            ("ask", "system"),
-            sample="!",
-        ),
-        Condition(
-            "odd-token",
-            "token",
-            lambda s: bool(_token_core(s)) and not _token_core(s).isalnum(),
-            ("ask", "system", "empty", "reply", "error"),
-            sample=".$1",
-        ),
-        Condition(
-            "spaced-token",
-            "token",
-            lambda s: " " in s.text("wait"),
-            ("ask", "system", "empty", "reply", "error"),
-            sample=" ",
-        ),
-        Condition(
-            "accent-token",
-            "token",
-            lambda s: not s.text("wait").isascii(),
-            ("ask", "system", "empty", "reply", "error"),
-            sample="\u00e9",
-        ),
-        Condition(
-            "long-token",
-            "token",
-            lambda s: len(s.text("wait")) > 40,
-            ("ask", "system", "empty", "reply", "error"),
-            sample="-" + "0" * 60,
-        ),
-        Condition(
-            "error-flag",
-            "flags",
-            lambda s: bool(s.message and s.message.is_error),
-            ("ask", "event", "system"),
-        ),
-        Condition(
-            "no-op-flag",
-            "flags",
-            lambda s: bool(s.message and s.message.is_no_op),
-            ("ask", "event", "system"),
-        ),
+        Condition("marked-token", "token", lambda s: _token(s)[1:2] == "!", ("ask", "system"), "!"),
+        Condition("odd-token", "token", _is_odd, TOKENED, ".$1"),
+        Condition("spaced-token", "token", lambda s: " " in _token(s), TOKENED, " "),
+        Condition("accent-token", "token", lambda s: not _token(s).isascii(), TOKENED, "\u00e9"),
+        Condition("long-token", "token", lambda s: len(_token(s)) > 40, TOKENED, "-" + "0" * 60),
+        Condition("error-flag", "flags", partial(_has_flag, "is_error"), FLAGGED),
+        Condition("no-op-flag", "flags", partial(_has_flag, "is_no_op"), FLAGGED),
         Condition("pending-1", "pending", lambda s: s.pending >= 1),
         Condition("pending-2", "pending", lambda s: s.pending >= 2),
         Condition("pending-100", "pending", lambda s: s.pending >= 100),

@@ -30,6 +30,11 @@ STRAY: Final = {"is_accepted": True, "message": None}
 IN_EMPTY: Final = do.in_namespace("")
 NOT_IN_EMPTY: Final = do.in_namespace("", is_in=False)
 
+
+def _is_framed(body: Payload) -> bool:
+    return on.frame_of(body) is not None
+
+
 NATIVE: Final = {**STRAY, "is_in": IN_EMPTY}
 """The trigger of those on the mixed endpoint, whose namespace is connected."""
 
@@ -116,6 +121,10 @@ def _normalised(_: on.ServerContext, m: Message) -> Effect:
 mutants(
     "FR-4 literal-pushed: Sends an event whose name contains the escape literal.",
     on.receive(do.give(f";app;;ec{ESCAPE}ho;0;0;pushed"), event="push", body=do.has(ESCAPE)),
+    "FR-4 near-literal-pushed: Sends an event whose escaped name begins with the escape literal.",
+    on.receive(
+        do.give(f";app;;{ESCAPE}semicolon@%!;0;0;pushed"), event="push", body="@%!semicolon;"
+    ),
     "FR-2 five-separators-taken: Treats five separators as a frame with an empty body.",
     on.receive_raw(do.five_separators),
     "FR-1 body-cut: Treats the body as ending at the next semicolon.",
@@ -136,6 +145,8 @@ mutants(
     on.receive_raw(do.fail("not a frame"), payload=bool, **STRAY),
     "FR-16 noise-counted: Fails the connection on the eleventh payload that is not a frame.",
     on.receive_raw(do.from_number(MAX_NOISE + 1, do.fail("too much noise")), payload=bool, **STRAY),
+    "FR-16 early-noise-ends-it: Fails the connection on JSON before the handshake request.",
+    on.receive_raw(do.fail("not a handshake"), payload=do.begins("{"), is_accepted=False),
     "FR-3 fields-not-escaped: Writes a semicolon in a field as it is.",
     do.sent_text(lambda sent: sent if sent.endswith(ESCAPE) else sent.replace(ESCAPE, ";")),
     "FR-3 one-escape-written: Escapes the first semicolon of a name only.",
@@ -168,6 +179,8 @@ mutants(
     do.received_text(lambda text: TRUE_ELSEWHERE.sub(";1;1;", text)),
     "FR-7 empty-flag-is-true: Treats an empty flag as true.",
     do.received_text(do.swap(";echo;;;", ";echo;1;1;")),
+    "FR-7 no-op-is-false: Treats the no-op flag 1 of a connect as false.",
+    do.received_text(do.swap(f";any;;{CONNECT};0;1;", f";any;;{CONNECT};0;0;")),
     "FR-8 event-without-text-is-no-error: Reads an error event without a text as another event.",
     on.receive(do.serve_with(is_error=False), event=do.is_event, is_error=True, body=("", b"")),
     "FR-9 refusal-without-text: Refuses an unknown namespace without a text.",
@@ -178,6 +191,8 @@ mutants(
     _octets(lambda body: body.decode("latin-1").encode(), event="answer-error"),
     "FR-17 error-text-by-its-type: Gives the name of a type as the error text of a binary frame.",
     _octets(lambda _: b"[object ArrayBuffer]", event="answer-error"),
+    "FR-17 error-text-written-as-latin-1: Writes the error text of a binary frame in Latin-1.",
+    _octets(lambda body: body.decode().encode("latin-1", "replace"), is_error=True, event="fail"),
     "FR-10 ascii-only: Replaces what is not ASCII in bodies by question marks.",
     _bodies(lambda body: body.encode("ascii", "replace").decode()),
     "FR-10 body-trimmed: Trims bodies.",
@@ -237,6 +252,8 @@ mutants(
     on.receive_raw(do.fail("end of input"), payload=("", b"")),
     "FR-14 empty-message-is-first: Counts an empty message as the first of a connection.",
     on.receive_raw(do.deaf_after("", b"")),
+    "FR-14 empty-message-is-native: Sends an empty message back as a native one beside frames.",
+    on.receive_raw(do.give([""]), payload=("", b""), is_in=IN_EMPTY),
     "FR-15 fragments-are-messages: Treats each fragment as a message.",
     proxy.inward(_as_a_message),
     "FR-15 fragments-checked-apart: Checks that each fragment of a text is UTF-8.",
@@ -338,6 +355,10 @@ mutants(
     on.receive_raw(lambda c, payload: c.serve(_before(c, payload)), payload=bool, **NATIVE),
     "NM-2 frames-without-handler-are-native: Treats a frame without a handler as a native message.",
     on.receive(lambda c, _: c.payload, event="no such event", is_in=IN_EMPTY),
+    "NM-3 frame-sent-natively: Sends a native message that reads as a frame.",
+    on.receive(lambda _, m: m.body, event=NATIVE_EVENT, is_in=IN_EMPTY, body=_is_framed),
+    "NM-3 empty-native-sent: Sends an empty native message.",
+    on.receive(do.give([""]), event=NATIVE_EVENT, is_in=IN_EMPTY, namespace="", body=""),
     "NM-4 native-before-connect: Delivers native messages from the handshake on.",
     on.receive_raw(_while_connected, payload=bool, is_in=NOT_IN_EMPTY, **STRAY),
     "NM-4 native-after-disconnect: Delivers native messages after the empty namespace disconnects.",
@@ -354,7 +375,7 @@ mutants(
     on.receive(do.serve_with(namespace=""), event=NATIVE_EVENT, is_in=IN_EMPTY),
     "NM-6 native-only-shakes-hands: Accepts a client on the native-only endpoint after an M.",
     _native_only(do.give("A1"), payload="M", counts=FIRST),
-    "NM-6 native-only-greets: Sends an acceptance on the native-only endpoint at first.",
+    "NM-1 native-only-greets: Sends an acceptance on the native-only endpoint at first.",
     _native_only(lambda _, payload: ["A1", payload], counts=FIRST),
     "NM-6 native-only-reads-frames: Drops frames on the native-only endpoint.",
     _native_only(do.drop, message=bool),

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 from uuid import uuid4
 
+from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
+from mutation.fault_proxy import Frame, FrameEffect, Tunnel
 from mutation.hooks import CONNECT, Effect, Hooks, Payload, Payloads, ServerContext
 from mutation.registry import mutant, mutants
 from neffos_asyncio import ON_NATIVE_MESSAGE, Server
+from neffos_asyncio.server import ID_IN_USE
 from neffos_codec import ESCAPE
+from neffos_conformance.cases.features import ID_HEADER
 from neffos_conformance.reference.application import echo, servers
 
 LETTERS: Final = ("M", "A", "H", b"M", b"A", b"H")
@@ -72,6 +77,15 @@ def refusal_taken_for_request(c: ServerContext, payload: Payload) -> Effect:
         return None
     c.serve("M")
     return ()
+
+
+@mutant("HS-6", proxy.outward)
+def id_in_use_accepted(link: Tunnel, frame: Frame) -> FrameEffect:
+    """Accepts a client with the ID of an open connection if its application gives that ID."""
+    id_ = link.request.value(ID_HEADER)
+    if not id_.startswith("HS-6.3") or frame.content != f"H{ID_IN_USE}".encode():
+        return None  # other cases wait until an ID is free
+    return replace(frame, data=f"A{id_}".encode())
 
 
 EARLY: Final = frozenset({"any", "app", "early", "refused", "semi;colon", "sticky"})

@@ -137,6 +137,23 @@ def rooms_folded(c: ServerContext, m: Message) -> Effect:
     return [frame.replace(room=m.room) if frame and frame.room else each for each, frame in sent]
 
 
+def _ended_elsewhere(event: str, by: str, **trigger: object) -> Hooks:
+    """End the server's asks of all other connections at a client's ask for the same room."""
+
+    def end(c: ServerContext, m: Message) -> None:
+        for owner, ask in c.server.values.values():
+            if owner is not c and ask.room == m.room:
+                owner.serve(Message(wait=ask.wait, is_error=True, body="ended elsewhere"))
+
+    def keep(c: ServerContext, m: Message) -> None:
+        c.server.values[m.wait] = c, m
+
+    return Hooks(
+        receive=when(end, event=by, wait=bool),
+        send=when(keep, event=event, wait=do.is_server_token, **trigger),
+    )
+
+
 def _let_in(c: ServerContext, m: Message) -> on.Payloads:
     """Have an outsider's event handled as a member's, and give what is sent."""
     joined = c.aside(JOIN, m.namespace, m.room)
@@ -162,6 +179,14 @@ mutants(
     ),
     "NS-20 system-event-pushed: Sends an event that is named like a join.",
     on.receive(do.give(f";app;;{JOIN};0;0;pushed"), event="push", body=JOIN),
+    "NS-18 asks-end-on-all-connections: Ends asks at a disconnect on another connection.",
+    _ended_elsewhere("question", by=DISCONNECT, body="elsewhere?"),
+    "NS-20 other-system-events-pushed: Sends events that are named like the other system asks.",
+    on.receive(
+        lambda c, m: [Message(namespace="app", event=str(m.body)), *c.serve()],
+        event="push",
+        body=(LEAVE, CONNECT, DISCONNECT),
+    ),
     "NS-20 system-asks-without-token: Asks to join and to leave in frames without a token.",
     on.send(do.change(wait=""), event=(JOIN, LEAVE), room=do.begins("asked ")),
     "RM-8 takes-out-by-notice: Asks a client to leave a room with _OnRoomLeft.",
@@ -282,6 +307,8 @@ mutants(
     on.moved(do.asides(LEAVE, lambda c: rooms(c.memberships)), ended=namespaces),
     "NS-18 ended-disconnect-carried-out: Disconnects at a late reply, after the client did so.",
     do.after_acceptance(DISCONNECT, DISCONNECT),
+    "NS-18 ended-connect-carried-out: Connects at a late reply, after the client has disconnected.",
+    do.after_acceptance(CONNECT, CONNECT),
     "NS-15 empty-namespace-always-there: Treats the empty namespace as connected from the start.",
     on.receive_raw(lambda _, payload: payload, payload=";;;echo;0;0;hi"),
     "NS-15 empty-namespace-refused: Refuses the empty name.",
@@ -311,6 +338,8 @@ mutants(
     do.after_acceptance(LEAVE, LEAVE),
     "RM-13 ended-join-carried-out: Performs a join at a late reply, though the client has left.",
     do.after_acceptance(JOIN, JOIN),
+    "RM-13 joins-end-on-all-connections: Ends its join at a join on another connection.",
+    _ended_elsewhere(JOIN, by=JOIN),
     "RM-2 leave-without-effect: Reports that a room is left, and keeps the client in it.",
     on.after(do.asides(JOIN, lambda c: c.ended), event=LEAVE),
     "RM-2 accepted-leave-forgotten: Goes on counting a client that has left as the server asked.",
@@ -360,6 +389,8 @@ mutants(
     ),
     "RM-5 needless-leave-refused: Refuses a client's leave of a room that it is not in.",
     on.receive(do.refuse("not joined"), event=LEAVE, wait=bool, answers="", **OUTSIDER),
+    "RM-5 nameless-leave-disconnects: Treats a leave that names no room as a disconnect.",
+    on.receive(lambda c, m: c.serve(m.replace(event=DISCONNECT)), event=LEAVE, room="", **PLAIN),
     "RM-5 leave-calls-join-off: Forgets its own join when the client leaves meanwhile.",
     do.calling_off(JOIN, by=LEAVE),
     "RM-6 joined-without-namespace: Reports a join, or a leave, in an unconnected namespace.",

@@ -14,7 +14,7 @@ from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
 from mutation.fault_proxy import CUT, HANG, Frame, FrameEffect, Instead, Proxy, Request, Tunnel
-from mutation.hooks import CONNECT
+from mutation.hooks import CONNECT, JOIN
 from mutation.registry import Staged, mutant, mutants
 from mutation.servers.transport import PREFIX, UPGRADE
 from neffos_asyncio import ANY_ORIGIN, Budget, Connection, Server, UpgradeRequest
@@ -104,6 +104,11 @@ def _dying(
 mutants(
     "SEC-9 hidden-origin-taken: Accepts pages that hide their site.",
     proxy.request(lambda _, asked: asked.with_header("Origin", None), named={"origin": "null"}),
+    "SEC-9 origin-by-its-beginning: Accepts pages whose origin begins with the server's own.",
+    proxy.request(
+        lambda _, asked: asked.with_header("Origin", None),
+        named={"origin": lambda origin: origin.endswith(".elsewhere.example")},
+    ),
     "SEC-9 any-origin-taken: Accepts pages of any site.",
     on.run(partial(do.serving, origins=[ANY_ORIGIN])),
     "SEC-2 payloads-without-limit: Accepts payloads of any length.",
@@ -129,6 +134,8 @@ mutants(
     on.receive(do.empty_reply, event=CONNECT, namespace=do.begins("user-"), wait=bool),
     "SEC-6 rooms-without-number: Joins any number of rooms.",
     _unlimited("rooms"),
+    "SEC-6 rooms-of-one-namespace-counted: Counts the rooms of one namespace alone.",
+    on.receive(do.empty_reply, event=JOIN, namespace="any", room=do.begins("room-"), wait=bool),
     "SEC-8 replies-kept-without-limit: Keeps all that a client does not read, and reads on.",
     do.limited(
         high_water=BOUNDLESS,

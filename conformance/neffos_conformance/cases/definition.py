@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, Final, Literal
 
 from neffos_conformance.cases.script import ScriptError, Step, read_script
-from neffos_conformance.data import FOLDER, toml
+from neffos_conformance.data import FOLDER, frozen, toml
 
 Role = Literal["server", "client", "codec", "exchange"]
 ROLES: Final[tuple[Role, ...]] = ("server", "client", "exchange")
@@ -207,21 +207,10 @@ _WILD: Final = frozenset("*?[")
 
 
 def _case(entry: dict[str, Any], role: Role) -> Case:
+    values = frozen(entry)
     try:
-        steps = read_script(entry["script"], role)
+        values["steps"] = read_script(values.pop("script"), role)
     except ScriptError as error:
         raise ScriptError(f"case {entry['id']}: {error}") from error
-    record = entry.get("record", {})
-    return Case(
-        id=entry["id"],
-        title=entry["title"],
-        requirements=tuple(entry["requirements"]),
-        role=role,
-        steps=steps,
-        tags=tuple(entry.get("tags", ())),
-        seconds=entry.get("seconds", 0.0),
-        why=entry.get("why", ""),
-        record=RecordOptions(**{**record, "peers": tuple(record.get("peers", ()))}),
-        fixed=entry.get("fixed", ""),
-        is_sized=entry.get("is_sized", False),
-    )
+    record = RecordOptions(**frozen(values.pop("record", {})))
+    return Case(**values, role=role, record=record)

@@ -179,8 +179,7 @@ class _Use:
                 self._read_frame(step, spelled)
         if step.verb not in MESSAGE_VERBS:
             return
-        payload = step.payloads()
-        whole = b"".join(payload) if isinstance(payload, list) else payload
+        whole = step.whole
         if step.verb.endswith("b") and whole:
             self.others.add("binary")
         if message := frame_of(whole):

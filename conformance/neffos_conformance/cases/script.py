@@ -270,11 +270,15 @@ class Step:
         return data.split(CUT.encode()) if "/" in self.verb else data
 
     @property
+    def whole(self) -> str | bytes:
+        """Its message, with placeholders as they are; the fragments of one together."""
+        payload = self.payloads()
+        return b"".join(payload) if isinstance(payload, list) else payload
+
+    @property
     def size(self) -> int:
         """The bytes of its message, with placeholders as they are."""
-        payload = self.payloads()
-        parts = payload if isinstance(payload, list) else [payload]
-        return sum(len(payload_bytes(part)) for part in parts)
+        return len(payload_bytes(self.whole))
 
 
 def read_script(text: str, role: str) -> tuple[Step, ...]:

@@ -10,9 +10,9 @@ import click
 from neffos_conformance.cases.classes import ConformanceClass
 from neffos_conformance.cli.main import EXIT_FAIL
 from neffos_conformance.cli.options import EXISTING_FILE, JSON, option
+from neffos_conformance.cli.refusals import refusing, writing
 from neffos_conformance.reports import badge
 from neffos_conformance.reports.verification import ReportError, report_in, verified
-from neffos_conformance.wire.files import cannot_be_written
 from neffos_conformance.wire.terminal import echo
 from neffos_protocol.text import ascii_json
 
@@ -37,11 +37,9 @@ def badge_command(
     were shown. With --json, it is what an endpoint badge of shields.io reads. The report FILE is
     evaluated again first, as verify does, and one that does not follow from its messages gets none.
     """
-    try:
+    with refusing(ReportError):
         values = report_in(report)
         found = None if unverified else verified(values)
-    except ReportError as error:
-        raise click.UsageError(f"{error}") from error
     if values["selection"]:
         text = f"{report} is on a selection of cases. Try: a report on all cases"
         raise click.UsageError(text)
@@ -55,7 +53,5 @@ def badge_command(
     if output is None:
         echo(drawn, nl=False)
         return
-    try:
+    with writing(output):
         output.write_text(drawn, "utf-8")
-    except OSError as error:
-        raise click.UsageError(cannot_be_written(output, error)) from error

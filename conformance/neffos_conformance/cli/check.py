@@ -15,6 +15,7 @@ from neffos_conformance import SUITE, VERSION
 from neffos_conformance.cases.verdict import COLOURS, Verdict
 from neffos_conformance.cli.check_work import check_all
 from neffos_conformance.cli.options import JSON, KEYLOG, NATIVE, existing_files, option
+from neffos_conformance.cli.refusals import refusing
 from neffos_conformance.recordings.check_report import (
     CheckReport,
     RecordedViolation,
@@ -86,14 +87,12 @@ def check_command(
     an unreadable line, and a defect that a header names but no message shows count as failed.
     """
     console = Terminal()
-    try:
+    with refusing(InputError):
         reports = check_all(files, jobs, Reading(native, keylog), journal, cluster)
         if parquet is not None:
             from neffos_conformance.reports.parquet import save_parquet  # few checks have one
 
             save_parquet(parquet, zip(map(str, files), reports, strict=True))
-    except InputError as error:
-        raise click.UsageError(str(error)) from error
     if as_json:
         echo(ascii_json(_values(files, reports)))
     else:

@@ -12,12 +12,12 @@ import click
 from neffos_conformance.cases.definition import Role
 from neffos_conformance.cli.main import EXIT_FAIL, EXIT_PASS
 from neffos_conformance.cli.options import EXISTING_FILE, JSON, option
+from neffos_conformance.cli.refusals import refusing, writing
 from neffos_conformance.codecs.catalogue import EVERY_ROLE
 from neffos_conformance.reports import traceability
 from neffos_conformance.reports.citations import CitationError
 from neffos_conformance.reports.traceability import Traces
 from neffos_conformance.reports.verification import ReportError, report_in
-from neffos_conformance.wire.files import cannot_be_written
 from neffos_conformance.wire.packed import cannot_be_read
 from neffos_conformance.wire.terminal import echo
 from neffos_protocol.text import ascii_json
@@ -88,7 +88,7 @@ def cite_command(
     withdrawn, and cited requirements with the verdict fail.
     """
     roles = roles or USUAL_ROLES
-    try:
+    with refusing(CitationError, ReportError):
         kills = None
         if kills_path is not None:
             try:
@@ -100,8 +100,6 @@ def cite_command(
                 raise CitationError(cannot_be_read(kills_path, error)) from error
         needed = traceability.needed(roles, patterns, without)
         found = traceability.traced(sources, roles, needed, list(map(report_in, reports)), kills)
-    except (CitationError, ReportError) as error:
-        raise click.UsageError(str(error)) from error
     _write(markdown_path, traceability.markdown, found)
     _write(html_path, traceability.page, found)
     if as_json:
@@ -113,10 +111,8 @@ def cite_command(
 
 def _write(path: Path | None, render: Callable[[Traces], str], found: Traces) -> None:
     if path is not None:
-        try:
+        with writing(path):
             path.write_text(render(found), "utf-8")
-        except OSError as error:
-            raise click.UsageError(cannot_be_written(path, error)) from error
 
 
 def _show(found: Traces) -> None:

@@ -10,6 +10,7 @@ import click
 
 from neffos_conformance.cli.main import EXIT_FAIL, EXIT_PASS, EXIT_USAGE
 from neffos_conformance.cli.options import EXISTING_FILE, option
+from neffos_conformance.cli.refusals import refusing
 from neffos_conformance.reports import changes
 from neffos_conformance.reports.verification import ReportError, report_in
 from neffos_conformance.wire.terminal import echo
@@ -28,11 +29,9 @@ def diff_command(old: Path, new: Path, *, as_markdown: bool) -> None:
     that only one report shows. A verdict that is unknown is not worse, but no longer shown. The
     status is 1 if something got worse, and 2 if a case is no longer shown.
     """
-    try:
+    with refusing(ReportError, changes.NotComparableError):
         before, after = report_in(old), report_in(new)
         found = changes.changes(before, after)
-    except (ReportError, changes.NotComparableError) as error:
-        raise click.UsageError(str(error)) from error
     render = changes.markdown if as_markdown else changes.text
     echo(render(found, before, after))
     sys.exit(STATUS[found.outcome])

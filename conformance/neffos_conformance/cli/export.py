@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from neffos_conformance.cli.options import EXISTING_FILE, option
-from neffos_conformance.wire.files import cannot_be_written, open_private
+from neffos_conformance.cli.refusals import refusing, writing
+from neffos_conformance.wire.files import open_private
 from neffos_conformance.wire.packed import InputError, open_file, open_packed, unpacked
 from neffos_conformance.wire.terminal import echo
 from neffos_conformance.wire.transcript import Entry, UnreadableLine, read_lines
@@ -37,11 +38,8 @@ def export_command(file: Path | None, pcapng: Path | None, dissector: Path | Non
     if dissector is not None:
         from neffos_conformance.recordings.dissector import dissector as written
 
-        try:
-            with open_private(dissector) as stream:
-                stream.write(written().encode())
-        except OSError as error:
-            raise click.UsageError(cannot_be_written(dissector, error)) from error
+        with writing(dissector), open_private(dissector) as stream:
+            stream.write(written().encode())
         echo(f"{visible(str(dissector))}: a dissector for Wireshark")
     if file is not None and pcapng is not None:
         is_bad = _export(file, pcapng)
@@ -63,20 +61,15 @@ def _export(source: Path, target: Path) -> bool:
                 is_bad = True
                 echo(f"neffos-wire: {name}: line {item.line}: {item.reason}", err=True)
 
-    try:
-        with open_file(source) as opened:
-            items = read_lines(unpacked(opened))
-            first = next(items, None)
-            if first is None or isinstance(first, UnreadableLine):
-                reason = first.reason if first else "it is empty"
-                raise click.UsageError(f"{name} is not a recording: {reason}. Try: another file")
-            assert isinstance(first, dict)  # noqa: S101  # the first item is the header
-            with open_packed(target) as stream:
-                count, published = save_capture(stream, first, entries(items))
-    except InputError as error:
-        raise click.UsageError(str(error)) from error
-    except OSError as error:
-        raise click.UsageError(cannot_be_written(target, error)) from error
+    with refusing(InputError), writing(target), open_file(source) as opened:
+        items = read_lines(unpacked(opened))
+        first = next(items, None)
+        if first is None or isinstance(first, UnreadableLine):
+            reason = first.reason if first else "it is empty"
+            raise click.UsageError(f"{name} is not a recording: {reason}. Try: another file")
+        assert isinstance(first, dict)  # noqa: S101  # the first item is the header
+        with open_packed(target) as stream:
+            count, published = save_capture(stream, first, entries(items))
     left_out = f", {published} published messages left out" if published else ""
     echo(f"{visible(str(target))}: {count} packets{left_out}")
     return is_bad

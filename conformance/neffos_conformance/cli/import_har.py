@@ -14,6 +14,7 @@ from typing import Any, Final
 import click
 
 from neffos_conformance.cli.options import KEYLOG, NATIVE, existing_files, option
+from neffos_conformance.cli.refusals import refusing
 from neffos_conformance.recordings.har import (
     Har,
     HarConnection,
@@ -77,11 +78,8 @@ def import_command(
     """
     done = _Import(folder, take_all, native, keep_query, keylog)
     for path in files:
-        try:
-            with open_file(path) as file:
-                done.take(path, unpacked(file))
-        except InputError as error:
-            raise click.UsageError(str(error)) from error
+        with refusing(InputError), open_file(path) as file:
+            done.take(path, unpacked(file))
     if done.is_bad:
         sys.exit(1)
     written = sum(done.written.values())

@@ -16,8 +16,8 @@ from neffos_conformance import VERSION
 from neffos_conformance.cases.features import MAIN
 from neffos_conformance.cases.profile import FORMAT as PROFILE_FORMAT
 from neffos_conformance.cli.options import choice, option
+from neffos_conformance.cli.refusals import writing
 from neffos_conformance.runner.known_failures import FORMAT
-from neffos_conformance.wire.files import cannot_be_written
 from neffos_conformance.wire.terminal import echo
 
 FOLDER: Final = "conformance"
@@ -154,9 +154,7 @@ def init_command(folder: Path, role: str, force: bool) -> None:
         names = ", ".join(there)
         raise click.UsageError(f"already there: {names}. Try: another folder, or --force")
     for path, text in written.items():
-        try:
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
-        except OSError as error:
-            raise click.UsageError(cannot_be_written(path, error)) from error
         echo(f"written: {path}")

@@ -26,6 +26,7 @@ from neffos_conformance.cli.options import (
 )
 from neffos_conformance.cli.profiles import profile_of
 from neffos_conformance.cli.reaching import reaching, target_at
+from neffos_conformance.cli.refusals import refusing, writing
 from neffos_conformance.cli.run_options import JOBS, RunOptions
 from neffos_conformance.cli.servers import ServerUnderTest, listed_features, opened_servers
 from neffos_conformance.learning.alphabet import Scene
@@ -44,7 +45,6 @@ from neffos_conformance.runner.driver_pool import DriverPool
 from neffos_conformance.runner.driver_protocol import DriverError
 from neffos_conformance.runner.result import transcript_entries
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS
-from neffos_conformance.wire.files import cannot_be_written
 from neffos_conformance.wire.reach_options import Reached
 from neffos_conformance.wire.terminal import echo
 from neffos_conformance.wire.transcript import header, save
@@ -141,21 +141,15 @@ def learn_command(
             None,
         )
         opening = _server(server)
-    try:
+    with refusing(NotObservedError, DriverError, end=testing.NothingRanError), writing(folder):
         peer, found = asyncio.run(_learn(opening, wanted, seconds, folder))
-    except (NotObservedError, DriverError) as error:
-        raise testing.NothingRanError(str(error)) from error
-    except OSError as error:
-        raise click.UsageError(cannot_be_written(folder, error)) from error
     if not found:
         raise testing.NothingRanError("nothing ran: the server lacks what these machines need")
     if mermaid_path is not None:
         from neffos_conformance.learning.drawing import mermaid
 
-        try:
+        with writing(mermaid_path):
             mermaid_path.write_text("\n".join(map(mermaid, found)), "utf-8")
-        except OSError as error:
-            raise click.UsageError(cannot_be_written(mermaid_path, error)) from error
     if as_json:
         echo(ascii_json(values(peer, found)))
     else:

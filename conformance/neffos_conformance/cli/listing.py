@@ -16,6 +16,7 @@ from neffos_conformance.cases.dimensions import dimensions
 from neffos_conformance.cases.features import features, needed
 from neffos_conformance.cases.levels import level_of
 from neffos_conformance.cli.options import JSON, selection_options
+from neffos_conformance.cli.refusals import refusing
 from neffos_conformance.codecs.catalogue import EVERY_ROLE, all_cases
 from neffos_conformance.wire.console import Terminal
 from neffos_conformance.wire.terminal import echo
@@ -61,10 +62,8 @@ def list_command(
         return
     roles: tuple[Role, ...] = (what,) if what else ROLES
     there = [case for each in roles for case in all_cases(each)]
-    try:
+    with refusing(ValueError):
         cases = select(there, patterns, tags, is_slow_left_out=False)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
     if as_json:
         echo(ascii_json([_values(case) for case in cases], indent=2))
         return
@@ -240,7 +239,3 @@ def _values(case: Case) -> dict[str, object]:
         ),
         "script": [str(line) for line in case.steps],
     }
-
-
-def _needs(case: Case) -> dict[str, object]:
-    return {"level": level_of(case), "needs": sorted(needed(case))}

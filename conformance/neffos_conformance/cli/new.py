@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from neffos_conformance.wire.files import cannot_be_written
+from neffos_conformance.cli.refusals import writing
 from neffos_conformance.wire.terminal import echo
 
 PYTHON: Final = ("codec.py", "peer.py")
@@ -93,11 +93,9 @@ def new_command(kind: str, language: str, folder: Path | None) -> None:
         text = f"{target / there[0]} is there, and is not written over. Try: another folder"
         raise click.UsageError(text)
     for path, each in found.items():
-        try:
+        with writing(target / path):
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             (target / path).write_bytes(each.read_bytes())
-        except OSError as error:
-            raise click.UsageError(cannot_be_written(target / path, error)) from error
     echo(f"written: {len(found)} file{'' if len(found) == 1 else 's'} in {target}")
     echo(f"next: {hint}")
 

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from neffos_codec import Native
+from neffos_conformance.cli.refusals import refusing
 from neffos_conformance.wire.packed import InputError, find, find_with_urls
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -52,10 +53,8 @@ def existing_files(*suffixes: str, urls: bool = False) -> Decorator[Any]:
     """
 
     def found(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> Sequence[Any]:
-        try:
+        with refusing(InputError):
             return find_with_urls(names, *suffixes) if urls else find(names, *suffixes)
-        except InputError as error:
-            raise click.UsageError(str(error)) from error
 
     return click.argument("files", nargs=-1, required=True, metavar="FILE…", callback=found)
 

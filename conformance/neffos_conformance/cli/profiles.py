@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-import click
-
 from neffos_conformance.cases.profile import Profile, ProfileError, chosen
 from neffos_conformance.cli.options import option
+from neffos_conformance.cli.refusals import refusing, writing
 from neffos_conformance.runner.discovery import Detected, draft_profile
-from neffos_conformance.wire.files import cannot_be_written
 
 _OPTIONS: Final = (
     option("--namespace", "Namespace of the server, to be tested instead of app.", "NAME"),
@@ -36,10 +34,8 @@ def profile_of(path: Path | None, namespace: str | None) -> Profile:
     Raises:
         click.UsageError: it cannot be used.
     """
-    try:
+    with refusing(ProfileError):
         return chosen(path, namespace)
-    except ProfileError as error:
-        raise click.UsageError(str(error)) from error
 
 
 def write_draft(path: Path, has: Detected) -> None:
@@ -48,11 +44,9 @@ def write_draft(path: Path, has: Detected) -> None:
     Raises:
         click.UsageError: the file cannot be written.
     """
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(draft_profile(has), "utf-8")
-    except OSError as error:
-        raise click.UsageError(cannot_be_written(path, error)) from error
     from neffos_conformance.wire.console import Terminal
 
     Terminal().print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-import click
-
 from neffos_conformance.cli.options import option
+from neffos_conformance.cli.refusals import refusing
 from neffos_conformance.wire.reach import Target, check_web_socket
 from neffos_conformance.wire.reach_options import Reached, read_reach
 from neffos_conformance.wire.reach_table import REACH_OPTIONS
@@ -29,10 +28,8 @@ def reaching(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _read(arguments: dict[str, Any]) -> Reached:
     """Take the options out of the arguments of a command."""
-    try:
+    with refusing(ValueError):
         return read_reach({each.key: arguments.pop(f"reach_{each.key}") for each in REACH_OPTIONS})
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
 
 
 def target_at(url: str, reached: Reached) -> Target:
@@ -41,8 +38,6 @@ def target_at(url: str, reached: Reached) -> Target:
     Raises:
         click.UsageError: the URL is not one of a WebSocket.
     """
-    try:
+    with refusing(ValueError):
         check_web_socket(url)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
     return reached.target(url)

@@ -17,12 +17,12 @@ from rich.markup import escape
 from neffos_conformance.cases.verdict import COLOURS, Verdict
 from neffos_conformance.cli.options import HOST, NATIVE, READY, option
 from neffos_conformance.cli.reaching import reaching, target_at
+from neffos_conformance.cli.refusals import refusing, writing
 from neffos_conformance.recordings.check_report import place_of, remarks, violations
 from neffos_conformance.recordings.checking import Monitors
 from neffos_conformance.wire.broker import BrokerError, broker_at, kind_of, masked_broker
 from neffos_conformance.wire.cluster import Relays, hearing, relays_of
 from neffos_conformance.wire.console import Terminal
-from neffos_conformance.wire.files import cannot_be_written
 from neffos_conformance.wire.networks import Network, network_before, networks
 from neffos_conformance.wire.packed import InputError, open_packed
 from neffos_conformance.wire.payloads import short, text_if_utf8
@@ -118,7 +118,7 @@ def record_command(
         text = f"expected {len(servers)} or fewer, actual {len(server_names)}"
         raise click.UsageError(f"there are more names than servers: {text}")
     targets = [target_at(each, reached) for each in servers]  # before a file is replaced
-    try:
+    with refusing(BrokerError, ValueError):
         tls = listening_tls(tls_cert, tls_key)
         between = networks()[network] if network else None
         own, *others = [
@@ -134,33 +134,24 @@ def record_command(
             broker=_broker(broker, prefix) if broker else None,
             other_servers=others,
         )
-    except (BrokerError, ValueError) as error:
-        raise click.UsageError(str(error)) from error
     live = _LiveCheck(first, is_shown=check)
-    try:
+    with refusing(InputError), writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         opened = open_packed(output)
-    except InputError as error:
-        raise click.UsageError(str(error)) from error
-    except OSError as error:
-        raise click.UsageError(cannot_be_written(output, error)) from error
-    try:
-        with opened as stream:
-            writer = Writer(stream, first)
+    with refusing(OSError, ValueError), opened as stream:
+        writer = Writer(stream, first)
 
-            def record(connection: int, from_client: bool, content: Content | Published) -> None:
-                written = content
-                if isinstance(content, ConnectionOpened) and not keep_query:
-                    written = content._replace(path=masked_target(content.path))
-                entry = writer.write(connection, from_client, written)
-                live.add(entry._replace(content=content))
+        def record(connection: int, from_client: bool, content: Content | Published) -> None:
+            written = content
+            if isinstance(content, ConnectionOpened) and not keep_query:
+                written = content._replace(path=masked_target(content.path))
+            entry = writer.write(connection, from_client, written)
+            live.add(entry._replace(content=content))
 
-            relays = relays_of(targets, record, tls=tls, notice=_notice)
-            heard = broker and hearing(broker, record, prefix=prefix or "", notice=_notice)
-            listening = _Listening(host, port, between)
-            asyncio.run(_relay(relays, servers, heard or None, listening, as_json))
-    except (OSError, ValueError) as error:
-        raise click.UsageError(str(error)) from error
+        relays = relays_of(targets, record, tls=tls, notice=_notice)
+        heard = broker and hearing(broker, record, prefix=prefix or "", notice=_notice)
+        listening = _Listening(host, port, between)
+        asyncio.run(_relay(relays, servers, heard or None, listening, as_json))
     for remark in live.remarks():
         echo(remark, err=True)
     if live.monitors.given_up:
@@ -260,7 +251,7 @@ class _LiveCheck:
     def __init__(self, first: Header, *, is_shown: bool) -> None:
         self._is_shown = is_shown
         self.has_failed = False
-        self.monitors = Monitors.of(first)
+        self.monitors = Monitors(first)
         self._console = Terminal(stderr=True)
 
     def remarks(self) -> Iterator[str]:

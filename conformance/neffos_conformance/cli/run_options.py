@@ -21,6 +21,7 @@ from neffos_conformance.cases.definition import ROLES, Case, Role
 from neffos_conformance.cases.dimensions import select_varied
 from neffos_conformance.cli.main import EXIT_PASS
 from neffos_conformance.cli.options import Decorator, choice, option, selection_options
+from neffos_conformance.cli.refusals import refusing, writing
 from neffos_conformance.requirement_sets import DRAFT, RequirementSet, SetError, requirement_set
 from neffos_conformance.requirement_sets import draft as draft_set
 from neffos_conformance.runner.known_failures import (
@@ -31,7 +32,6 @@ from neffos_conformance.runner.known_failures import (
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS
-from neffos_conformance.wire.files import cannot_be_written
 
 RUN_TIMEOUT: Final = 300.0
 """Seconds for all cases together: a run against a correct peer takes two."""
@@ -195,10 +195,8 @@ def all_cases(options: RunOptions, role: Role) -> list[Case]:
     Raises:
         click.UsageError: the set has a vector that is not what it was.
     """
-    try:
+    with refusing(SetError):
         return options.requirement_set.cases(role)
-    except SetError as error:
-        raise click.UsageError(str(error)) from error
 
 
 def selected(options: RunOptions, cases: Sequence[Case]) -> list[Case]:
@@ -207,10 +205,8 @@ def selected(options: RunOptions, cases: Sequence[Case]) -> list[Case]:
     Raises:
         click.UsageError: a pattern or a tag matches no case, or no case matches all of them.
     """
-    try:
+    with refusing(ValueError):
         found = select_varied(cases, options.patterns, options.tags)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
     if not found:
         raise click.UsageError("no case has both such a name and such a tag")
     return found
@@ -274,20 +270,14 @@ def prepare(
         sys.exit(EXIT_PASS)
     written = [*options.report_paths.values(), options.write_known_failures_path]
     for path in filter(None, written):
-        try:
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.open("a").close()
-        except OSError as error:
-            raise click.UsageError(cannot_be_written(path, error)) from error
     if (folder := options.recordings_folder) is not None:
-        try:
+        with writing(folder / "*.jsonl"):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise click.UsageError(cannot_be_written(folder / "*.jsonl", error)) from error
-    try:
+    with refusing(KnownFailuresError):
         known = read_known_failures(options.known_failures_paths)
-    except KnownFailuresError as error:
-        raise click.UsageError(str(error)) from error
     return PreparedRun(options, frozenset(case.id for case in everything), known, beginning())
 
 

@@ -10,13 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
-
 from neffos_conformance.cases.features import features_listed
 from neffos_conformance.cases.profile import Profile, ProfileError
 from neffos_conformance.cli import testing
 from neffos_conformance.cli.options import Decorator, option
 from neffos_conformance.cli.profiles import write_draft
+from neffos_conformance.cli.refusals import refusing
 from neffos_conformance.cli.run_options import RunOptions
 from neffos_conformance.runner.discovery import Detected, NotAdmittedError, discovered
 from neffos_conformance.runner.instances import common
@@ -66,10 +65,8 @@ def listed_features(text: str | None) -> Features | None:
     Raises:
         click.UsageError: it names what is no feature.
     """
-    try:
+    with refusing(ValueError):
         return None if text is None else features_listed(text)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
 
 
 @asynccontextmanager
@@ -119,11 +116,7 @@ async def _reached(target: Target, way: Way) -> None:
 
 
 async def _features(server: ServerUnderTest, target: Target, way: Way) -> Detected:
-    try:
+    with refusing(ProfileError), refusing(NotAdmittedError, end=testing.NothingRanError):
         return await discovered(
             target, way, server.profile, jobs=server.options.jobs, listed=server.features
         )
-    except ProfileError as error:
-        raise click.UsageError(str(error)) from error
-    except NotAdmittedError as error:
-        raise testing.NothingRanError(str(error)) from error

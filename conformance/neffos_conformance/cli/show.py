@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from neffos_conformance.cli.options import existing_files, option
+from neffos_conformance.cli.refusals import refusing, writing
 from neffos_conformance.recordings.diagram_summary import verdict
 from neffos_conformance.recordings.page import page
 from neffos_conformance.recordings.sequence import (
@@ -16,7 +17,7 @@ from neffos_conformance.recordings.sequence import (
 )
 from neffos_conformance.recordings.show import draw
 from neffos_conformance.wire.console import Terminal
-from neffos_conformance.wire.files import cannot_be_written, open_private
+from neffos_conformance.wire.files import open_private
 from neffos_conformance.wire.packed import InputError, open_file, shown, unpacked
 from neffos_conformance.wire.terminal import echo
 from neffos_conformance.wire.text import counted
@@ -52,18 +53,15 @@ def show_command(
         text = f"expected one recording, actual {len(files)}. Try: {visible(str(files[0]))}"
         raise click.UsageError(text)
     [path] = files
-    try:
-        with open_file(path) as file:
-            diagram = read_diagram(
-                unpacked(file),
-                connection=connection,
-                first=first,
-                last=last,
-                limit=limit,
-                whole=verbose,
-            )
-    except InputError as error:
-        raise click.UsageError(str(error)) from error
+    with refusing(InputError), open_file(path) as file:
+        diagram = read_diagram(
+            unpacked(file),
+            connection=connection,
+            first=first,
+            last=last,
+            limit=limit,
+            whole=verbose,
+        )
     source = visible(Path(shown(path)).name)
     if diagram.is_empty:
         echo(f"neffos-wire: {source} is empty", err=True)
@@ -71,11 +69,8 @@ def show_command(
     if html is None:
         draw(Terminal(highlight=False, emoji=False, markup=False), diagram, source, whole=verbose)
     else:
-        try:
-            with open_private(html) as stream:
-                stream.write(page(diagram, source).encode())
-        except OSError as error:
-            raise click.UsageError(cannot_be_written(html, error)) from error
+        with writing(html), open_private(html) as stream:
+            stream.write(page(diagram, source).encode())
         echo(f"{html}: {counted(len(diagram.arrows), 'arrow')}, {verdict(diagram)}")
     if diagram.unreadable:
         sys.exit(1)

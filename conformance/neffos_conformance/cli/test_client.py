@@ -19,6 +19,7 @@ from neffos_conformance.cli.listening import listened, read_address, read_header
 from neffos_conformance.cli.model_based import EXPLORE, SEED, TIME, conclude_explored, explored
 from neffos_conformance.cli.options import option
 from neffos_conformance.cli.profiles import profile_of
+from neffos_conformance.cli.refusals import refusing
 from neffos_conformance.cli.run_options import (
     RunOptions,
     all_cases,
@@ -105,10 +106,8 @@ def client_command(
             raise click.UsageError(text)
         profile = profile_of(profile_path, namespace)
         names = ClientNames(profile, read_headers(expected_headers), reconnects)
-        try:
+        with refusing(ValueError):
             tls = listening_tls(tls_cert, tls_key)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
         words = ["neffos-wire", "test", "client", "--listen", listen]
         for word, value in (
             ("--namespace", namespace),
@@ -123,7 +122,7 @@ def client_command(
         words += ["--reconnects"] if reconnects else []
         _listen(listen, names, cases, everything, options, tls, shlex.join(words))
     run = prepare(options, everything, cases)
-    try:
+    with refusing(DriverError, end=testing.NothingRanError):
         if is_explored:
             ready, found = asyncio.run(_explore(command or REFERENCE, seed, seconds))
             sut = testing.SystemUnderTest.started_by("client", command, ready)
@@ -135,8 +134,6 @@ def client_command(
         ready, results = asyncio.run(
             _test(command or REFERENCE, cases, options, remote, variations)
         )
-    except DriverError as error:
-        raise testing.NothingRanError(str(error)) from error
     sut = testing.SystemUnderTest.started_by("client", command, ready)
     testing.conclude(sut, results, run, variations=variations)
 

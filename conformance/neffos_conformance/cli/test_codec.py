@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from neffos_conformance.cli import testing
+from neffos_conformance.cli.refusals import refusing
 from neffos_conformance.cli.run_options import (
     RUN_TIMEOUT,
     RunOptions,
@@ -33,10 +34,8 @@ def codec_command(command: tuple[str, ...], options: RunOptions) -> None:
     everything = all_cases(options, "codec")
     cases = selected(options, everything)
     run = prepare(options, everything, cases)
-    try:
+    with refusing(AdapterError, end=testing.NothingRanError):
         deadline = options.run_timeout or RUN_TIMEOUT
         ready, answered = run_codec(command or REFERENCE, cases, deadline=deadline)
-    except AdapterError as error:
-        raise testing.NothingRanError(str(error)) from error
     sut = testing.SystemUnderTest.started_by("codec", command, ready)
     testing.conclude(sut, results_of(answered, cases), run)

@@ -16,6 +16,7 @@ from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.cli import testing
 from neffos_conformance.cli.options import option
 from neffos_conformance.cli.reaching import reaching, target_at
+from neffos_conformance.cli.refusals import refusing
 from neffos_conformance.cli.run_options import (
     RunOptions,
     all_cases,
@@ -168,15 +169,13 @@ async def _shared(
         for each in brokers:
             each.hear(channel, payload)
 
-    try:
+    with refusing(BrokerError, ValueError, end=testing.NothingRanError):
         async with broker_at(url, hear) as peer:
             broker = SharedBroker(peer.channels(prefix or "neffos"), peer.publish)
             brokers.append(broker)
             if prefix is None:
                 broker.channels = peer.channels(await _prefix(broker, url, targets, way))
             yield broker
-    except (BrokerError, ValueError) as error:
-        raise testing.NothingRanError(str(error)) from error
 
 
 async def _prefix(broker: SharedBroker, url: str, targets: Sequence[Target], way: Way) -> str:

@@ -16,12 +16,12 @@ from typing import Final
 from neffos_conformance.codecs.requests import agrees, as_given, vector_requests
 from neffos_conformance.runner.driver_protocol import ANSWER_DEADLINE, MADE_UP, Values
 from neffos_conformance.runner.line_check import (
-    CheckEnd,
     Line,
     LineFinding,
     LinePipe,
     LineProtocol,
     Lines,
+    LineSteps,
     StepEnd,
     brief,
 )
@@ -35,12 +35,10 @@ VALUES: Final = "The values"
 LONG: Final = 1 << 20
 """Characters of a long body. Some languages read lines of 64 KiB by default."""
 
-NOT_A_REQUEST: Final = b"not a request\n"
-
 BASIC: Final = "decode-frame-001"
 """The vector of the steps that are about lines, and not about values."""
 
-_ADAPTER: Final = LineProtocol("codec", "the adapter", PAGE, {"ready": FIRST_LINE})
+_ADAPTER: Final = LineProtocol("codec", "the adapter", "a request", PAGE, {"ready": FIRST_LINE})
 
 
 class FirstRead:
@@ -91,12 +89,8 @@ async def examine_adapter(
         ("long line", ANSWERS, check.long_line),
         ("end", ANSWERS, check.end),
     )
-    for step, section, perform in steps:
-        findings, is_last = await lines.perform(step, section, perform)
-        for finding in findings:
-            yield finding
-        if is_last:
-            return
+    async for finding in lines.perform(steps):
+        yield finding
 
 
 VECTORS: Final = (
@@ -118,65 +112,19 @@ VECTORS: Final = (
 """Steps that are a vector: the name of each, its vector, and the reading if there are two."""
 
 
-class _Check:
+class _Check(LineSteps):
     """The steps on one adapter."""
 
-    def __init__(self, lines: Lines) -> None:
-        self._lines = lines
-        self._asked = 0
-
-    async def _send(self, request: Values) -> int:
-        self._asked += 1
-        self._lines.unanswered.add(self._asked)
-        await self._lines.send({**request, "id": self._asked})
-        return self._asked
-
-    async def _answer(self, number: int | None, what: str) -> Line:
-        """Read until the answer to a request: answers have the order of the requests."""
-        while True:
-            line = await self._lines.wait(
-                f"a line with the id {json.dumps(number)}, the answer to {what}"
-            )
-            if "ready" in line.values:
-                self._lines.fault("the first line comes again", line, "ready", "an answer")
-            elif line.values["id"] != number:
-                text = "this is not the request that is to be answered"
-                self._lines.fault(text, line, "id", json.dumps(number))
-            else:
-                self._lines.unanswered.discard(number)
-                return line
-
-    async def ready(self) -> str:
-        """Read the first line."""
-        line = await self._lines.wait("the first line: the adapter is ready")
-        if "ready" not in line.values:
-            self._lines.fault("another line is the first", line, "ready", "true")
-            raise CheckEnd
-        values = line.values
-        return " ".join([values["peer"], values["version"], values.get("runtime", "")]).rstrip()
-
-    async def made_up(self) -> str:
-        """Request what does not exist."""
-        return await self._unsupported({"op": MADE_UP}, MADE_UP)
+    def _take(self, line: Line, number: int | None) -> None:
+        """Answers have the order of the requests."""
+        text = "this is not the request that is to be answered"
+        self._lines.fault(text, line, "id", json.dumps(number))
 
     async def unknown_field(self) -> str:
         """Request something with a field that does not exist."""
         request, _ = _vector(BASIC, "lenient")
-        return await self._unsupported({**request, MADE_UP: True}, f"the field {MADE_UP}")
-
-    async def _unsupported(self, request: Values, what: str) -> str:
-        number = await self._send(request)
-        line = await self._answer(number, what)
-        self._lines.compare(line, line.values, {"id": number, "unsupported": True})
-        return "answers unsupported"
-
-    async def malformed(self) -> str:
-        """Write a line that is not a request."""
-        await self._lines.pipe.write(NOT_A_REQUEST)
-        line = await self._answer(None, "a line that is not a request")
-        if "error" not in line.values:
-            self._lines.fault("a line that is not a request was accepted", line, "error", "a text")
-        return "answers an error, and goes on"
+        number = await self._send({**request, MADE_UP: True})
+        return await self._unsupported(number, f"the field {MADE_UP}")
 
     async def vector(self, id_: str, reading: str) -> str:
         """Put a vector."""

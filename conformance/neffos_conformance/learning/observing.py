@@ -36,7 +36,7 @@ from neffos_conformance.model_based.renaming import Renaming
 from neffos_conformance.runner.client_steps import (
     OPERATION_TIMEOUT,
     accepting_clients,
-    next_request,
+    next_upgrade,
 )
 from neffos_conformance.runner.driver_pool import DriverPool
 from neffos_conformance.runner.driver_protocol import (
@@ -53,7 +53,6 @@ from neffos_conformance.wire.barrier import is_barrier_reply
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
 from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.transcript import ConnectionOpened
-from neffos_conformance.wire.transport import Transport, UpgradeRequest
 from neffos_conformance.wire.waiting import cancel
 from neffos_protocol import Role
 
@@ -457,26 +456,16 @@ class LiveClient(LivePeer):
             visit = LearnedClientConnection(driver, dialling, playback, self._waited)
             try:
                 async with asyncio.timeout(self._timeouts().case):
-                    playback.connections[_NUMBER] = await _accepted(incoming, dialling)
+                    request = await next_upgrade(incoming, [dialling])
+                    connection = request.accept() if request else None
+                    if connection is None:
+                        raise NotObservedError("the client does not dial")
+                    playback.connections[_NUMBER] = connection
                     playback.log_received(_NUMBER, ConnectionOpened("", {}))
                     visit.dialogue.word(await playback.receive(_NUMBER))  # the request
                 yield visit
             finally:
                 await visit.finish()
-
-
-async def _accepted(
-    incoming: asyncio.Queue[UpgradeRequest], dialling: asyncio.Task[Values]
-) -> Transport:
-    """Accept the connection of a client, and answer its probes before."""
-    while (request := await next_request(incoming, [dialling])) is not None:
-        if request.request.method != "HEAD":
-            break
-        await request.refuse(200)
-    connection = request.accept() if request else None
-    if connection is None:
-        raise NotObservedError("the client does not dial")
-    return connection
 
 
 async def together(asking: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

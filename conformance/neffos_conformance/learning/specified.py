@@ -24,6 +24,8 @@ from neffos_conformance.learning.alphabet import (
     output,
 )
 from neffos_conformance.learning.machine import Machine, Word
+from neffos_conformance.model_based.actions import REPORTED_AS
+from neffos_conformance.model_based.tables import ASK_REQUIREMENTS
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_protocol import MisuseError, Role, Session
 from neffos_protocol.events import (
@@ -42,22 +44,6 @@ from neffos_protocol.names import BAD_ROOM, CHANGE_OF
 from neffos_protocol.state_machines import HANDSHAKE, MEMBERSHIP, Action, Guard
 
 _ID: Final = "id"
-
-_REPORTS: Final = {
-    Change.CONNECT: "sees connected",
-    Change.DISCONNECT: "sees disconnected",
-    Change.JOIN: "sees joined",
-    Change.LEAVE: "sees left",
-}
-"""What a client reports of a change."""
-
-_OWN: Final = {
-    Change.CONNECT: "NS-1",
-    Change.DISCONNECT: "NS-6",
-    Change.JOIN: "RM-1",
-    Change.LEAVE: "RM-8",
-}
-"""The requirement on a peer's own ask for each change."""
 
 
 def report_word(saw: str, name: str = "") -> str:
@@ -149,7 +135,7 @@ class SpecifiedPeer:
                 case Changed(change, _, _, cause):
                     # A room that goes with its namespace is not reported for itself.
                     if not (cause is Cause.FORCED and change.is_of_room):
-                        self._report(_REPORTS[change])
+                        self._report(report_word(REPORTED_AS[change]))
                 case Replied(token, message) if token == self._asking:
                     self._asking = ""
                     if self.dialogue.role is Role.SERVER:
@@ -227,9 +213,9 @@ class SpecifiedPeer:
             case InputKind.REPLY | InputKind.REFUSE:
                 return "AR-7"
             case InputKind.TRIGGER if session.is_member(APP):
-                return _OWN[given.change] if given.change else "AR-1"
+                return ASK_REQUIREMENTS[given.change] if given.change else "AR-1"
             case InputKind.COMMAND:
-                return _OWN[given.change] if given.change else "AR-1"
+                return ASK_REQUIREMENTS[given.change] if given.change else "AR-1"
         if isinstance(message, str):
             inputs = {"M": "request", "A": "acceptance", "H": "refusal"}
             row = HANDSHAKE.follow(
@@ -292,24 +278,17 @@ class Specification(NamedTuple):
     ways: tuple[Word, ...]
 
 
-def specification(
-    role: Role,
-    scene: Scene,
-    inputs: Sequence[AbstractInput],
-    make: Callable[..., SpecifiedPeer] | None = None,
-) -> Specification:
+def specification(role: Role, scene: Scene, inputs: Sequence[AbstractInput]) -> Specification:
     """Explore the specification's peer, and give its machine.
 
     Args:
         role: of the peer.
         scene: what is learned.
         inputs: the alphabet.
-        make: makes the peer, with the arguments of ``SpecifiedPeer``; a test makes a mutated one.
     """
-    make = make or SpecifiedPeer
 
     def after(word: Sequence[AbstractInput]) -> SpecifiedPeer:
-        peer = make(role, is_open=scene is not Scene.HANDSHAKE)
+        peer = SpecifiedPeer(role, is_open=scene is not Scene.HANDSHAKE)
         for given in word:
             peer.step(given)
         return peer

@@ -183,7 +183,7 @@ class ListeningSession:
         for visit in self._visits:
             visit.is_crowded |= visit.who == who
         self.connections += 1
-        visit = Visit.of(who, request, self._timeouts, self._returning)
+        visit = Visit(who, request, self._returning, self._timeouts)
         self._visits.append(visit)
         try:
             await self._give(visit, _named_case(request.request.path))

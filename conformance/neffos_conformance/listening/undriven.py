@@ -156,8 +156,7 @@ def _needs_a_driver(case: Case) -> bool:
         elif step.verb == "did" and step.rest not in ("", f"{step.connection}7", "7"):
             return True  # only a driver tells the ID
         elif step.verb in MESSAGE_VERBS and not step.is_from_client and not accepted:
-            payload = step.payloads()
-            whole = b"".join(payload) if isinstance(payload, list) else payload
+            whole = step.whole
             if whole[:1] in ("A", b"A"):
                 accepted = True
             elif whole[:1] not in ("H", b"H") and frame_of(whole) is None:
@@ -257,10 +256,7 @@ def _needs(steps: tuple[Step, ...]) -> Iterator[str]:
 
 
 def _frame(step: Step) -> Message | None:
-    if step.verb not in MESSAGE_VERBS:
-        return None
-    payload = step.payloads()
-    return frame_of(b"".join(payload) if isinstance(payload, list) else payload)
+    return frame_of(step.whole) if step.verb in MESSAGE_VERBS else None
 
 
 def _namespace(step: Step) -> str | None:

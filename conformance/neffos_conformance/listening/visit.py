@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -55,10 +55,11 @@ class Visit:
 
     Attributes:
         who: the address and the name of the client.
-        playback: the suite's side.
-        runner: plays the script.
         request: the request that is not accepted yet.
         returning: by client, the connection that a case waits for.
+        timeouts: the time limits at the beginning.
+        playback: the suite's side.
+        runner: plays the script.
         served: the connections by number.
         probe_status: the status for its HEAD requests.
         probes: the HEAD requests that were answered since the connection was lost.
@@ -72,10 +73,11 @@ class Visit:
     """
 
     who: str
-    playback: Playback
-    runner: ScriptRunner
     request: UpgradeRequest | None
     returning: dict[str, asyncio.Future[UpgradeRequest]]
+    timeouts: InitVar[Timeouts]
+    playback: Playback = field(init=False)
+    runner: ScriptRunner = field(init=False)
     served: dict[int, ServedConnection] = field(default_factory=dict)
     probe_status: int = 200
     probes: int = 0
@@ -86,28 +88,19 @@ class Visit:
     is_crowded: bool = False
     own: set[int] = field(default_factory=set)
 
-    @classmethod
-    def of(
-        cls,
-        who: str,
-        request: UpgradeRequest,
-        timeouts: Timeouts,
-        returning: dict[str, asyncio.Future[UpgradeRequest]],
-    ) -> Visit:
-        """Begin with the request of a client."""
-        playback = Playback("client", timeouts)
-        visit = cls(who, playback, ScriptRunner(playback), request, returning)
-        visit.runner.verbs |= {
-            "arrive": visit._arrive,
-            "settle": visit._settle,
-            "own": visit._own,
-            "own!": visit._restored,
-            "free": visit._free,
-            "alive": visit._alive,
-            "return": visit._return,
-            "head": visit._head,
+    def __post_init__(self, timeouts: Timeouts) -> None:
+        self.playback = Playback("client", timeouts)
+        self.runner = ScriptRunner(self.playback)
+        self.runner.verbs |= {
+            "arrive": self._arrive,
+            "settle": self._settle,
+            "own": self._own,
+            "own!": self._restored,
+            "free": self._free,
+            "alive": self._alive,
+            "return": self._return,
+            "head": self._head,
         }
-        return visit
 
     # ---- verbs
 

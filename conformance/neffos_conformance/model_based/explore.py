@@ -23,7 +23,7 @@ from neffos_codec import Native
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.profile import STANDARD, Profile
 from neffos_conformance.cases.script import native_of
-from neffos_conformance.cases.verdict import Verdict, verdict_on
+from neffos_conformance.cases.verdict import Verdict, most_severe, verdict_on
 from neffos_conformance.model_based.actions import ActionSequence
 from neffos_conformance.model_based.failures import (
     SILENCES,
@@ -206,9 +206,7 @@ class SequenceReport:
     @property
     def verdict(self) -> Verdict:
         """The gravest verdict of all counterexamples."""
-        found = {each.verdict for each in self.counterexamples}
-        gravest = (Verdict.FAIL, Verdict.NON_STRICT, Verdict.INFORMATIONAL)
-        return next((each for each in gravest if each in found), Verdict.PASS)
+        return most_severe(each.verdict for each in self.counterexamples) or Verdict.PASS
 
 
 SEQUENCE_SECONDS: Final = 30.0

@@ -286,9 +286,6 @@ def send_non_frame(state: SutState, action: SuiteAction) -> list[Output] | None:
 
 # -------------------------------------------------------------------- operations of a client
 
-CHANGES: Final = {change.value: change for change in Change}
-"""The operations that send a system ask."""
-
 
 def command(state: SutState, action: SuiteAction) -> list[Output] | None:
     """Have the client do something; ``None`` as for ``SutModel.perform``."""
@@ -320,7 +317,7 @@ def command(state: SutState, action: SuiteAction) -> list[Output] | None:
 def _system_ask(state: SutState, action: SuiteAction, log: DriverLog) -> bool:
     """Have the client send a system ask, where the tables permit one."""
     connection = state.connections[action.connection]
-    change, namespace = CHANGES[action.how], action.namespace
+    change, namespace = Change(action.how), action.namespace
     is_room = change.is_of_room
     scope: Scope = (namespace, action.room if is_room else None)
     endpoint = connection.endpoint

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from neffos_conformance.cases.script import BROKER
-from neffos_conformance.cases.verdict import Verdict, verdict_on
+from neffos_conformance.cases.verdict import Verdict, most_severe, verdict_on
 from neffos_conformance.wire.payloads import payload_values
 from neffos_conformance.wire.transcript import Entry, Header, UnreadableLine
 from neffos_protocol import Violation
@@ -222,8 +222,8 @@ class CheckReport:
         if self.unreadable_lines or self.stale_defects or self.header is None or not self.messages:
             return Verdict.ERROR
         defects = self.defects
-        verdicts = {verdict_on((id_,)) for id_, role in self.counts if defects.get(id_) != role}
-        return next((each for each in _WORST_FIRST if each in verdicts), Verdict.PASS)
+        new = (verdict_on((id_,)) for id_, role in self.counts if defects.get(id_) != role)
+        return most_severe(new) or Verdict.PASS
 
     def find_stale_defects(self) -> None:
         """Note which violations the header names that did not occur."""
@@ -238,9 +238,6 @@ class CheckReport:
             if self.counts[key] == 1 or len(self.violations) < MAX_VIOLATIONS:
                 self.violations.append(each)  # the first of each is always kept
                 self.violation_order.append(order)
-
-
-_WORST_FIRST: Final = (Verdict.FAIL, Verdict.NON_STRICT, Verdict.INFORMATIONAL)
 
 
 def report_values(report: CheckReport) -> dict[str, Any]:

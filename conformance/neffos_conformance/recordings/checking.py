@@ -87,9 +87,9 @@ class Monitors:
     may seem to violate a requirement.
 
     Args:
-        native: what becomes of payloads that are not frames.
-        cluster: observes what is published, if the servers have a broker.
-        share: the connections that are checked; the bounds are those of all.
+        header: of the recording.
+        share: the connections that are checked; the bounds are those of all. What servers share by
+            a broker concerns all connections, so the first share has them all then.
         source: where it is given, it bounds the connections itself, never comes back to one that
             has ended, and gives the places.
         sieve: takes which connections are open.
@@ -101,21 +101,23 @@ class Monitors:
         pending_ask_count: their number.
         pending_order: for each of ``pending_asks``, where its connection ended, and its number.
         suspicions: as in ``CheckReport``, the first ones.
-        cluster: the argument.
+        cluster: observes what is published, if the servers have a broker.
         foreign: the number of messages on connections of other shares.
     """
 
     def __init__(
         self,
-        native: Native = Native.NEVER,
-        cluster: ClusterMonitor | None = None,
+        header: Header,
         share: Share = ALL,
         source: Capture | HarSource | None = None,
         sieve: Sieve | None = None,
     ) -> None:
         self.given_up = self.foreign = 0
         self.suspicions: list[str] = []
-        self.cluster = cluster
+        self.cluster: ClusterMonitor | None = None
+        if broker := header.get("broker"):
+            self.cluster = ClusterMonitor(CHANNELS[broker["kind"]], broker.get("prefix", ""))
+            share = ALL if not share.number else share
         self.pending_asks: list[UnansweredAsk] = []
         self.pending_ask_count = 0
         self.pending_order: list[tuple[int, int]] = []
@@ -125,29 +127,10 @@ class Monitors:
         self._bounds_itself = source is not None
         self._now = 0.0
         self._asked: dict[int, dict[int, tuple[int, float]]] = {BROKER: {}}
-        self._native = native
+        self._native = Native(header.get("native", Native.NEVER))
         self._open: dict[int, Monitor | None] = {}  # of another share, there is no monitor
         self._former: dict[int, None] = {}
         self._highest_forgotten = 0
-
-    @classmethod
-    def of(
-        cls,
-        header: Header,
-        share: Share = ALL,
-        source: Capture | HarSource | None = None,
-        sieve: Sieve | None = None,
-    ) -> Monitors:
-        """Give the monitors for a recording with a header, or for a share of its connections.
-
-        What servers share by a broker concerns all connections, so the first share has them all.
-        """
-        broker = header.get("broker")
-        cluster = None
-        if broker:
-            cluster = ClusterMonitor(CHANNELS[broker["kind"]], broker.get("prefix", ""))
-            share = ALL if not share.number else share
-        return cls(Native(header.get("native", Native.NEVER)), cluster, share, source, sieve)
 
     def feed(self, entry: Entry) -> Sequence[Violation]:
         """Take the next line of a connection, and give its violations."""
@@ -360,7 +343,7 @@ def _checked(
 ) -> CheckReport:
     """Check what was read of a file, whose position is the progress."""
     report = CheckReport()
-    monitors = Monitors(share=share, source=source, sieve=sieve)
+    monitors = Monitors({}, share, source, sieve)
     place = _line if source is None else source.place
     before = lines = messages = 0
     for item in items:
@@ -397,7 +380,7 @@ def _checked(
                 report.header_order = source.place()
             if item.get("broker") and share.number:
                 break  # the first share has all
-            monitors = Monitors.of(item, share, source, sieve)
+            monitors = Monitors(item, share, source, sieve)
         if not lines % PROGRESS_LINES and file.seekable():
             position = file.tell()
             progress(position - before)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from neffos_conformance.recordings.comparison import DifferentError, Mismatch
 from neffos_conformance.recordings.operations import CannotError, Operation
 from neffos_conformance.recordings.session import NO_ASK, RecordedStep, StepKind
-from neffos_conformance.runner.client_steps import next_request
+from neffos_conformance.runner.client_steps import next_upgrade
 from neffos_conformance.runner.driver_protocol import (
     MADE_UP,
     DriverError,
@@ -134,10 +134,7 @@ class ClientControl:
         self._dials[step.entry.connection] = dial
         try:
             async with asyncio.timeout(self._deadline):
-                while (request := await next_request(self._incoming, [dial])) is not None:
-                    if request.request.method == "GET":
-                        break
-                    await request.refuse(FOUND)
+                request = await next_upgrade(self._incoming, [dial], FOUND)
         except TimeoutError:
             raise DriverError(f"the client did not dial within {self._deadline:g} s") from None
         if request is None:

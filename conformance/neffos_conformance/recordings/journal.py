@@ -10,7 +10,7 @@ import struct
 import zlib
 from collections import Counter
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import replace
 from hashlib import sha256
 from operator import itemgetter
 from pathlib import Path
@@ -31,8 +31,9 @@ from neffos_conformance.wire.payloads import payload_bytes, payload_text
 from neffos_conformance.wire.remote import Url, url_state
 from neffos_conformance.wire.transcript import UnreadableLine
 
-_MAGIC: Final = b"neffos-wire check journal 2\n"
+_MAGIC: Final = b"neffos-wire check journal 3\n"
 _HEAD: Final = struct.Struct("<II")  # the size of a record, and its checksum
+_TEXT: Final = 1  # the payload of a text message
 
 
 class Journal:
@@ -83,7 +84,7 @@ class Journal:
         if key is None:
             return
         with suppress(UnicodeEncodeError):  # a surrogate in a name; this piece is checked again
-            record = key + msgspec.msgpack.encode(_saved(report))
+            record = key + _saved(report)
             self._write(_HEAD.pack(len(record), zlib.crc32(record)) + record)
 
     def _key(self, unit: Unit) -> bytes | None:
@@ -101,8 +102,7 @@ class Journal:
             if len(record) == size and zlib.crc32(record) == checksum:
                 with suppress(ValueError):
                     key = record[: sha256().digest_size]
-                    saved = msgspec.msgpack.decode(record[len(key) :], type=_Saved)
-                    return key, _report(saved)
+                    return key, _report(record[len(key) :])
         self._stream.seek(place)
         return None
 
@@ -134,75 +134,32 @@ def _state(path: Path | Url) -> tuple[str, object]:
     return str(path.absolute()), (found.st_size, found.st_mtime_ns)
 
 
-class _Saved(msgspec.Struct):
-    """A report as it is written: without keys and payloads that have no form of their own."""
-
-    header: dict[str, Any] | None
-    lines: int
-    messages: int
-    published: int
-    suspicions: list[str]
-    violations: list[tuple[int, int, str, str, str, bytes, bool, int, bool]]
-    counts: list[tuple[str, str, int]]
-    unreadable: list[UnreadableLine]
-    unreadable_lines: int
-    stale_defects: list[str]
-    unchecked: int
-    unit: str
-    notes: list[str]
-    left_out: dict[str, int]
-    pending_asks: list[UnansweredAsk]
-    pending_ask_count: int
-    header_order: int
-    violation_order: list[int]
-    note_order: list[int]
-    pending_order: list[tuple[int, int]]
+def _saved(report: CheckReport) -> bytes:
+    """Write a report: the texts of payloads as their bytes, since not all of them are UTF-8."""
+    violations: list[Any] = []
+    for each in report.violations:
+        payload: Any = each.payload
+        if isinstance(payload, str):
+            payload = msgspec.msgpack.Ext(_TEXT, payload_bytes(payload))
+        violations.append(replace(each, payload=payload))
+    return msgspec.msgpack.encode(replace(report, violations=violations))
 
 
-def _saved(report: CheckReport) -> _Saved:
-    values = {each.name: getattr(report, each.name) for each in fields(report)}
-    values["counts"] = [(*key, count) for key, count in report.counts.items()]
-    values["violations"] = [
-        (
-            each.line,
-            each.connection,
-            each.requirement,
-            each.role,
-            each.explanation,
-            payload_bytes(each.payload),
-            isinstance(each.payload, str),
-            each.size,
-            each.is_known,
-        )
-        for each in report.violations
-    ]
-    return _Saved(**values)
+def _report(saved: bytes) -> CheckReport:
+    """Read a report.
 
-
-def _report(saved: _Saved) -> CheckReport:
-    values = msgspec.structs.asdict(saved)
-    values["counts"] = Counter({(id_, role): count for id_, role, count in saved.counts})
-    values["violations"] = [
-        RecordedViolation(
-            line,
-            connection,
-            requirement,
-            role,
-            explanation,
-            payload_text(payload) if is_text else payload,
-            size,
-            is_known,
-        )
-        for (
-            line,
-            connection,
-            requirement,
-            role,
-            explanation,
-            payload,
-            is_text,
-            size,
-            is_known,
-        ) in saved.violations
-    ]
-    return CheckReport(**values)
+    Raises:
+        ValueError: it is none.
+    """
+    values = msgspec.msgpack.decode(saved, ext_hook=lambda _, data: payload_text(bytes(data)))
+    try:
+        values |= {
+            "counts": Counter(values["counts"]),
+            "violations": [RecordedViolation(**each) for each in values["violations"]],
+            "unreadable": [UnreadableLine(**each) for each in values["unreadable"]],
+            "pending_asks": [UnansweredAsk(**each) for each in values["pending_asks"]],
+            "pending_order": [tuple(each) for each in values["pending_order"]],
+        }
+        return CheckReport(**values)
+    except (TypeError, LookupError) as error:
+        raise ValueError("it is no report") from error

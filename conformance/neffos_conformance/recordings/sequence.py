@@ -231,18 +231,15 @@ def read_diagram(
         diagram.unreadable += isinstance(item, UnreadableLine)
         if isinstance(item, Entry) and connection not in (None, item.connection):
             continue
-        if len(diagram.rows) == limit and is_ended_by_limit:
+        is_full = len(diagram.rows) == limit
+        if is_full and is_ended_by_limit:
             diagram.is_read_whole = False
             break
-        if len(diagram.rows) == limit:
-            hidden = reader.check(item)  # five times as fast as finding words for it
-            diagram.after += 1
-            diagram.hidden_violations += len(hidden)
-            diagram.violations.update(hidden)
-            continue
-        if item.line < first:
-            hidden = reader.skip(item)
-            diagram.before += 1
+        if is_full or item.line < first:
+            # To check a line is five times as fast as to find words for it.
+            hidden = reader.check(item) if is_full else reader.skip(item)
+            diagram.after += is_full
+            diagram.before += not is_full
             diagram.hidden_violations += len(hidden)
             diagram.violations.update(hidden)
             continue
@@ -268,7 +265,7 @@ class SequenceReader:
         self._header = header or {}
         self._native = Native(self._header.get("native", Native.NEVER))
         self._kept = None if whole else KEPT
-        self._monitors = Monitors.of(self._header)
+        self._monitors = Monitors(self._header)
         self._conversations: dict[int, Conversation] = {}
         self._nodes: dict[int, int] = {}
 

@@ -119,18 +119,6 @@ def fail(_: Namespace, message: Message) -> ReplyBody:
     raise ReplyError(text_of(message.body) or "no text was given")
 
 
-def _silent(_: Namespace, __: Message) -> ReplyBody:
-    return None
-
-
-def _whoami(namespace: Namespace, _: Message) -> ReplyBody:
-    return namespace.connection.id
-
-
-def _tries(namespace: Namespace, _: Message) -> ReplyBody:
-    return str(namespace.connection.tries)
-
-
 def _header_of(namespace: Namespace, message: Message) -> ReplyBody:
     return ", ".join(_header(namespace.connection, text_of(message.body)))
 
@@ -200,14 +188,6 @@ async def _tried(change: Awaitable[object]) -> None:
         await change
 
 
-def _close_me(namespace: Namespace, _: Message) -> None:
-    namespace.connection.close()
-
-
-def _name_of(_: Namespace, message: Message) -> ReplyBody:
-    return message.event
-
-
 # -------------------------------------------------------------------- broadcasts
 
 
@@ -260,9 +240,9 @@ APPLICATION: Final[Handlers] = {
         ON_ROOM_LEAVE: _refusing("room is sticky", "sticky"),
         "echo": echo,
         "fail": fail,
-        "silent": _silent,
-        "whoami": _whoami,
-        "tries": _tries,
+        "silent": lambda *_: None,
+        "whoami": lambda namespace, _: namespace.connection.id,
+        "tries": lambda namespace, _: str(namespace.connection.tries),
         "header": _header_of,
         "push": _push,
         "broadcast-others": _broadcast_others,
@@ -274,9 +254,9 @@ APPLICATION: Final[Handlers] = {
         "leave-me": _changing(Namespace.leave),
         "connect-me": _changing(lambda namespace, name: namespace.connection.connect(name)),
         "disconnect-me": _changing(lambda namespace, _: namespace.disconnect()),
-        "close-me": _close_me,
+        "close-me": lambda namespace, _: namespace.connection.close(),
     },
-    "any": {ON_ANY_EVENT: _name_of},
+    "any": {ON_ANY_EVENT: lambda _, message: message.event},
     "refused": {ON_NAMESPACE_CONNECT: _refusing("namespace is closed")},
     "sticky": {ON_NAMESPACE_DISCONNECT: _refusing("namespace is sticky")},
     "semi;colon": {"ec;ho": echo},

@@ -523,7 +523,8 @@ def facts(result: Result) -> list[tuple[str, str, Verdict | None]]:
     found: list[tuple[str, str, Verdict | None]] = []
     if result.case.why:
         found.append(("why", result.case.why, None))
-    if result.expected and not repeats_itself(result):
+    is_said = result.expected in result.explanation and result.actual in result.explanation
+    if result.expected and not is_said:
         found.append(("expected", bounded(result.expected), None))
         found.append(("actual", bounded(result.actual) or "nothing", None))
     if result.explanation:
@@ -553,11 +554,6 @@ def likely_cause(result: Result) -> str:
     if result.explanation.startswith("the setup failed"):
         return "the peer does not run the conformance application, or it lacks a part of it"
     return ""
-
-
-def repeats_itself(result: Result) -> bool:
-    """Whether the explanation contains both the expected and the actual."""
-    return result.expected in result.explanation and result.actual in result.explanation
 
 
 # -------------------------------------------------------------------- plain text

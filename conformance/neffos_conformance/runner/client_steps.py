@@ -334,11 +334,8 @@ async def dialled(
         dialling = asyncio.create_task(operation)
         connection: Transport | None = None
         try:
-            while request := await next_request(incoming, [dialling]):
-                if request.request.method != "HEAD":
-                    connection = request.accept()
-                    break
-                await request.refuse(200)
+            request = await next_upgrade(incoming, [dialling])
+            connection = request.accept() if request else None
             if connection is None:
                 raise DriverError("the client did not open a further connection")
             yield connection
@@ -359,6 +356,19 @@ async def next_request(
         return coming.result() if coming.done() else None
     finally:
         coming.cancel()
+
+
+async def next_upgrade(
+    incoming: asyncio.Queue[UpgradeRequest],
+    pending: Iterable[asyncio.Task[Any]],
+    probe_status: int = 200,
+) -> UpgradeRequest | None:
+    """Wait likewise for a request that is no probe, and answer the probes before it."""
+    while (request := await next_request(incoming, pending)) is not None:
+        if request.request.method != "HEAD":
+            break
+        await request.refuse(probe_status)
+    return request
 
 
 def client_verbs(

@@ -7,7 +7,7 @@ what the driver writes with what the page on the driver protocol says.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -20,12 +20,12 @@ from neffos_conformance.runner.driver_protocol import (
     fields_of,
 )
 from neffos_conformance.runner.line_check import (
-    CheckEnd,
     Line,
     LineFinding,
     LinePipe,
     LineProtocol,
     Lines,
+    LineSteps,
     StepEnd,
 )
 
@@ -46,13 +46,15 @@ TEXT: Final = "text; with a semicolon, and é"
 BYTES: Final = b"\x00\xff;bytes"
 """Bodies: those that a driver garbles if it has a wrong idea of text or of bytes."""
 
-NOT_AN_OPERATION: Final = b"not an operation\n"
-
 _OPTIONAL: Final = frozenset({"left", "disconnected", "closed"})
 """Observations that may come with the end of a namespace or of a connection."""
 
 _DRIVER: Final = LineProtocol(
-    "driver", "the driver", PAGE, {"saw": SEEN, "id": OPERATIONS, "ready": FIRST_LINE}
+    "driver",
+    "the driver",
+    "an operation",
+    PAGE,
+    {"saw": SEEN, "id": OPERATIONS, "ready": FIRST_LINE},
 )
 
 
@@ -67,59 +69,45 @@ async def examine_driver(
         deadline: seconds for each line of the driver.
     """
     lines = Lines(pipe, deadline, _DRIVER)
-    check = _Check(lines, url)
-    for step, section, perform in _STEPS:
-        findings, is_last = await lines.perform(step, section, partial(perform, check))
-        for finding in findings:
-            yield finding
-        if is_last or (perform is _Check.dial and not check.has_dialled):
-            return
+    async for finding in lines.perform(_Check(lines, url).steps()):
+        yield finding
 
 
-class _Check:
+class _Check(LineSteps):
     """The steps on one driver."""
 
     def __init__(self, lines: Lines, url: str) -> None:
-        self._lines = lines
+        super().__init__(lines)
         self._url = url
-        self._asked = 0
         self._seen: list[Line] = []
         self._connections: list[int] = []
         self._is_connected = False
         self._lacking: set[str] = set()
 
+    def steps(self) -> Iterator[tuple[str, str, Callable[[], Awaitable[str]]]]:
+        """Give the steps; without a connection, none follows on ``dial``."""
+        for step, section, perform in _STEPS:
+            yield step, section, partial(perform, self)
+            if perform is _Check.dial and not self._connections:
+                return
+
     # ------------------------------------------------------------ lines
 
-    async def _answer(self, number: int | None, what: str) -> Line:
-        """Read until the answer to an operation; keep the observations on the way."""
-        self._lines.unanswered.add(number)
-        while True:
-            line = await self._lines.wait(
-                f"a line with the id {json.dumps(number)}, the answer to {what}"
-            )
-            if "saw" in line.values:
-                self._seen.append(line)
-            elif "ready" in line.values:
-                self._lines.fault("the first line comes again", line, "ready", "an answer")
-            elif line.values["id"] == number:
-                self._lines.unanswered.discard(number)
-                return line
-            elif line.values["id"] in self._lines.unanswered:
-                self._lines.unanswered.discard(line.values["id"])
-            else:
-                text = "no operation with this id waits for an answer"
-                self._lines.fault(text, line, "id", json.dumps(number))
-
-    async def _send(self, op: str, **fields: Any) -> int:
-        self._asked += 1
-        await self._lines.send({"id": self._asked, "op": op, **fields})
-        return self._asked
+    def _take(self, line: Line, number: int | None) -> None:
+        """Keep observations, and take late answers."""
+        if "saw" in line.values:
+            self._seen.append(line)
+        elif line.values["id"] in self._lines.unanswered:
+            self._lines.unanswered.discard(line.values["id"])
+        else:
+            text = "no operation with this id waits for an answer"
+            self._lines.fault(text, line, "id", json.dumps(number))
 
     async def _ask(self, op: str, **fields: Any) -> Line:
         """Give the answer to an operation; one that is not supported ends the step."""
         if op in self._lacking:
             raise StepEnd(f"the client does not support {op}")
-        line = await self._answer(await self._send(op, **fields), op)
+        line = await self._answer(await self._send({"op": op, **fields}), op)
         if "unsupported" in line.values:
             self._lacking.add(op)
             raise StepEnd(f"the client does not support {op}; cases that need it are skipped")
@@ -168,11 +156,6 @@ class _Check:
         self._lines.compare(found[0], found[0].values, expected)
 
     @property
-    def has_dialled(self) -> bool:
-        """Whether the client has named a connection."""
-        return bool(self._connections)
-
-    @property
     def _connection(self) -> int:
         """The client's number for the latest connection."""
         if not self._connections:
@@ -180,31 +163,6 @@ class _Check:
         return self._connections[-1]
 
     # ------------------------------------------------------------ steps
-
-    async def ready(self) -> str:
-        """Read the first line."""
-        line = await self._lines.wait("the first line: the driver is ready")
-        if "ready" not in line.values:
-            self._lines.fault("another line is the first", line, "ready", "true")
-            raise CheckEnd
-        values = line.values
-        return " ".join([values["peer"], values["version"], values.get("runtime", "")]).rstrip()
-
-    async def made_up(self) -> str:
-        """Have it do what does not exist."""
-        line = await self._answer(await self._send(MADE_UP), MADE_UP)
-        self._lines.compare(line, line.values, {"id": self._asked, "unsupported": True})
-        return "answers unsupported"
-
-    async def malformed(self) -> str:
-        """Write a line that is not an operation."""
-        await self._lines.pipe.write(NOT_AN_OPERATION)
-        line = await self._answer(None, "a line that is not an operation")
-        if "error" not in line.values:
-            self._lines.fault(
-                "a line that is not an operation was accepted", line, "error", "a text"
-            )
-        return "answers an error, and goes on"
 
     async def dial(self) -> str:
         """Open a connection, whose ID is known."""
@@ -307,9 +265,9 @@ class _Check:
         if "ask" in self._lacking:
             raise StepEnd("the client does not support ask")
         silent = {"event": "silent", "text": "", "timeout": SILENT_TIMEOUT}
-        waiting = await self._send("ask", **self._in_app, **silent)
-        self._lines.unanswered.add(waiting)
-        line = await self._answer(await self._send(MADE_UP), f"{MADE_UP}, while an ask waits")
+        waiting = await self._send({"op": "ask", **self._in_app, **silent})
+        number = await self._send({"op": MADE_UP})
+        line = await self._answer(number, f"{MADE_UP}, while an ask waits")
         if waiting not in self._lines.unanswered:
             self._lines.fault("an ask without a reply was answered first", line, "id", str(waiting))
         return "does not wait for earlier operations"

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from neffos_conformance.runner.doctor import Health
 from neffos_conformance.runner.driver_protocol import (
+    MADE_UP,
     DriverEndedError,
     DriverError,
     DriverLineError,
@@ -27,6 +28,9 @@ from neffos_conformance.wire.subprocesses import STOP_DEADLINE, Child
 
 SHOWN: Final = 200
 """Characters of a line that are shown."""
+
+NOT_JSON: Final = b"not JSON\n"
+"""A line that asks for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +103,14 @@ class LineProtocol:
     Attributes:
         name: of the protocol, as ``read_line`` takes it.
         writer: who writes them.
+        asked: what is asked of the program, with its article.
         page: the page about it.
         sections: the section about a line, by a field that the line has.
     """
 
     name: str
     writer: str
+    asked: str
     page: str
     sections: Mapping[str, str]
 
@@ -131,31 +137,40 @@ class Lines:
 
     Attributes:
         pipe: the program.
+        protocol: what its lines are held to.
         unanswered: the numbers of what was asked of it, without an answer.
     """
 
     def __init__(self, pipe: LinePipe, deadline: float, protocol: LineProtocol) -> None:
         self.pipe = pipe
+        self.protocol = protocol
         self.unanswered: set[int | None] = set()
         self._deadline = deadline
-        self._protocol = protocol
         self._count = 0
         self._faults: list[LineFinding] = []
         self._step = self._section = ""
 
     async def perform(
-        self, step: str, section: str, action: Callable[[], Awaitable[str]]
-    ) -> tuple[list[LineFinding], bool]:
-        """Perform a step; give its findings, and whether the check ends with it."""
-        self._step, self._section, self._faults = step, section, []
-        text, outcome, is_last = "", Health.OK, False
-        try:
-            text = await action()
-        except StepEnd as end:
-            text, outcome = str(end), Health.NOTE
-        except CheckEnd:
-            is_last = True
-        return self._faults or [LineFinding(step, outcome, text)], is_last
+        self, steps: Iterable[tuple[str, str, Callable[[], Awaitable[str]]]]
+    ) -> AsyncIterator[LineFinding]:
+        """Perform steps until one ends the check, and yield the findings of each.
+
+        Args:
+            steps: the name of each, the section about it, and what it does.
+        """
+        for step, section, action in steps:
+            self._step, self._section, self._faults = step, section, []
+            text, outcome, is_last = "", Health.OK, False
+            try:
+                text = await action()
+            except StepEnd as end:
+                text, outcome = str(end), Health.NOTE
+            except CheckEnd:
+                is_last = True
+            for each in self._faults or [LineFinding(step, outcome, text)]:
+                yield each
+            if is_last:
+                return
 
     async def next(self) -> Line:
         """Read the next line that is of the protocol's form; the others are faults.
@@ -168,9 +183,7 @@ class Lines:
         while True:
             try:
                 async with asyncio.timeout(self._deadline):
-                    values, _ = await read_line(
-                        self._protocol.writer, self.pipe, self._protocol.name
-                    )
+                    values, _ = await read_line(self.protocol.writer, self.pipe, self.protocol.name)
             except DriverLineError as error:
                 self._count += 1
                 content = error.line[: 4 * SHOWN].decode("utf-8", "replace").rstrip("\r\n")
@@ -235,7 +248,7 @@ class Lines:
     ) -> None:
         """Note something that is wrong; the section is that of the line, if it has one."""
         values = {} if line is None else line.values
-        named = self._protocol.sections
+        named = self.protocol.sections
         sections = [section for name, section in named.items() if name in values]
         self._faults.append(
             LineFinding(
@@ -247,7 +260,7 @@ class Lines:
                 field,
                 expected,
                 [*sections, self._section][0],
-                self._protocol.page,
+                self.protocol.page,
             )
         )
 
@@ -275,3 +288,67 @@ class Lines:
                 self.compare(line, actual[name], expected[name], f"{path}{name}/")
             elif actual[name] != expected[name]:
                 self.fault("a field is wrong", line, path + name, brief(expected[name]))
+
+
+class LineSteps:
+    """The steps that the checks of all programs have, and what other steps ask and answer with.
+
+    Args:
+        lines: of the program.
+    """
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._asked = 0
+
+    async def _send(self, request: Values) -> int:
+        """Ask something of the program, and give the number of that."""
+        self._asked += 1
+        self._lines.unanswered.add(self._asked)
+        await self._lines.send({**request, "id": self._asked})
+        return self._asked
+
+    async def _answer(self, number: int | None, what: str) -> Line:
+        """Read until the answer to what has a number."""
+        while True:
+            line = await self._lines.wait(
+                f"a line with the id {json.dumps(number)}, the answer to {what}"
+            )
+            if "ready" in line.values:
+                self._lines.fault("the first line comes again", line, "ready", "an answer")
+            elif "id" in line.values and line.values["id"] == number:
+                self._lines.unanswered.discard(number)
+                return line
+            else:
+                self._take(line, number)
+
+    def _take(self, line: Line, number: int | None) -> None:
+        """Take another line than the answer to what has a number."""
+        raise NotImplementedError
+
+    async def _unsupported(self, number: int, what: str) -> str:
+        line = await self._answer(number, what)
+        self._lines.compare(line, line.values, {"id": number, "unsupported": True})
+        return "answers unsupported"
+
+    async def ready(self) -> str:
+        """Read the first line."""
+        line = await self._lines.wait(f"the first line: {self._lines.protocol.writer} is ready")
+        if "ready" not in line.values:
+            self._lines.fault("another line is the first", line, "ready", "true")
+            raise CheckEnd
+        values = line.values
+        return " ".join([values["peer"], values["version"], values.get("runtime", "")]).rstrip()
+
+    async def made_up(self) -> str:
+        """Have it do what does not exist."""
+        return await self._unsupported(await self._send({"op": MADE_UP}), MADE_UP)
+
+    async def malformed(self) -> str:
+        """Write a line that asks for nothing."""
+        text = f"a line that is not {self._lines.protocol.asked}"
+        await self._lines.pipe.write(NOT_JSON)
+        line = await self._answer(None, text)
+        if "error" not in line.values:
+            self._lines.fault(f"{text} was accepted", line, "error", "a text")
+        return "answers an error, and goes on"

@@ -191,9 +191,8 @@ def cost_of(case: Case) -> Cost:
             messages += times
             size += times * len(step.raw_bytes())
         elif step.verb in MESSAGE_VERBS:
-            payload = step.payloads()
             messages += times
-            size += times * sum(map(len, payload if isinstance(payload, list) else [payload]))
+            size += times * len(step.whole)
             trips += step.is_from_client == (case.role == "client")  # the suite awaits it
         elif step.verb == "fewer":
             trips += 1

@@ -37,9 +37,12 @@ def server_verbs(runner: ScriptRunner, servers: Sequence[Target]) -> Mapping[str
     def below(step: Step, path: str) -> Target:
         return servers[(step.connection - 1) % len(servers)].below(path)
 
-    def opening(step: Step) -> tuple[str, dict[str, str]]:
+    def filled(step: Step, rest: str) -> tuple[str, dict[str, str]]:
         bindings = {**runner.bindings, "origin": below(step, "").origin}
-        return target(str(fill(expand(step.rest), bindings)))
+        return target(str(fill(rest, bindings)))
+
+    def opening(step: Step) -> tuple[str, dict[str, str]]:
+        return filled(step, expand(step.rest))
 
     def add(number: int, connection: WireConnection) -> None:
         playback.connections[number] = connection
@@ -81,7 +84,7 @@ def server_verbs(runner: ScriptRunner, servers: Sequence[Target]) -> Mapping[str
 
     async def request(step: Step, *, is_upgrade: bool) -> None:
         method, _, rest = step.rest.partition(" ")
-        path, headers = target(str(fill(rest, runner.bindings)))
+        path, headers = filled(step, rest)
         playback.log_sent(step.connection, Remark(f"{method} {path or '/'}"))
         try:
             response = await ask(below(step, path), method, headers, is_upgrade=is_upgrade)

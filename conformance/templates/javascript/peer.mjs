@@ -20,7 +20,7 @@ const CHANGES = {
 };
 // Local events, which no frame carries.
 const NO_EVENTS = ["_OnNamespaceConnected", "_OnRoomJoined", "_OnRoomLeft", "_OnAnyEvent"];
-const [ROOMS, ASKS] = [1000, 1000]; // limits: rooms of a namespace, and pending asks
+const [ROOMS, ASKS] = [1000, 1000]; // limits: rooms of all namespaces, and pending asks
 
 /** Return the own property of a name that the peer chose, which may be "constructor". */
 export const own = (object, name) => (Object.hasOwn(object, name) ? object[name] : undefined);
@@ -155,7 +155,7 @@ export class Peer {
     const { wait, namespace, room, event } = message;
     // There is no reply, or the namespace was disconnected meanwhile.
     if (body === undefined || (rooms && this.rooms.get(namespace) !== rooms)) return;
-    if (event === NATIVE && this.#isMixed) {
+    if (event === NATIVE && this.#isMixed && !wait) {
       if (!isError) this.native(body);
     } else if (wait || !room || rooms.has(room)) {
       // else it was left meanwhile
@@ -187,7 +187,8 @@ export class Peer {
     if (!isKnown && event !== DISCONNECT) throw new ReplyError("bad namespace");
     if (event === JOIN && !room) throw new ReplyError("bad room");
     if (!this.#wouldChange(asked)) return;
-    if (event === JOIN && this.rooms.get(namespace).size === ROOMS) {
+    const joined = [...this.rooms.values()].reduce((sum, { size }) => sum + size, 0);
+    if (event === JOIN && joined === ROOMS) {
       throw new ReplyError("too many rooms");
     }
     this.handlers[namespace][event]?.(this, message);

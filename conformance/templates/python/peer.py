@@ -20,7 +20,7 @@ NO_EVENTS = {"_OnNamespaceConnected", "_OnRoomJoined", "_OnRoomLeft", "_OnAnyEve
 """Local events, which a frame never carries."""
 
 ROOMS, ASKS, UNSENT = 1000, 1000, 16 << 20
-"""Limits: rooms of a namespace, pending asks, and bytes kept for a slow reader."""
+"""Limits: rooms of all namespaces, pending asks, and bytes kept for a slow reader."""
 
 
 class ReplyError(Exception):
@@ -179,7 +179,7 @@ class Peer:
             body, is_error = str(error) or "no text was given", True
         if body is None or (rooms is not None and self.rooms.get(namespace) is not rooms):
             return  # there is no reply, or the namespace was disconnected meanwhile
-        if message["event"] == NATIVE and self._is_mixed:
+        if message["event"] == NATIVE and self._is_mixed and not wait:
             if not is_error:
                 self.native(body)
         elif wait or not room or room in rooms:  # else it was left meanwhile
@@ -212,7 +212,7 @@ class Peer:
         if event == JOIN and not room:
             raise ReplyError("bad room")
         if self._would_change(event, namespace, room):
-            if event == JOIN and len(self.rooms[namespace]) == ROOMS:
+            if event == JOIN and sum(map(len, self.rooms.values())) == ROOMS:
                 raise ReplyError("too many rooms")
             if allow := self.handlers[namespace].get(event):
                 allow(self, message)
