@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -373,6 +373,11 @@ def _fitted(picture: str, uri: str, key: str) -> str:
         picture,
     )
     return "\n".join(line for line in picture.splitlines() if line.strip())
+
+
+def own_pages(drawn: Iterable[Recording]) -> dict[str, str]:
+    """Write the pages of recordings; give each by its place."""
+    return {recording.uri: own_page(recording) for recording in drawn}
 
 
 def own_page(recording: Recording) -> str:
