@@ -329,6 +329,8 @@ public final class Session {
             violated("HS-12", "an unexpected handshake message");
         } else if (message instanceof Handshake.Request) {
             violated("HS-11", "the handshake was requested twice");
+        } else if (phase == Phase.DECIDING) {
+            fail("HS-11", "a message before the answer to the handshake request"); // HS-9
         } else {
             fail("HS-1", "the client's first message requests no handshake"); // HS-9
         }
