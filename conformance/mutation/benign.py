@@ -22,11 +22,11 @@ from mutation.client_faults import LIMITS, ClientFault
 from mutation.fault_proxy import Frame, FrameEffect, Proxy, Tunnel, answer
 from mutation.hooks import CONNECT, DISCONNECT, Effect, Payload, Payloads, ServerContext
 from mutation.registry import Staged, mutant, mutants
-from neffos_asyncio import Connection, Server, UpgradeRequest
+from neffos_asyncio import Connection, ReplyError, Server, UpgradeRequest
 from neffos_asyncio.connection import text_of
 from neffos_codec import Message, decode, encode
 from neffos_codec import Payload as AnyPayload
-from neffos_conformance.cases.features import ID_HEADER
+from neffos_conformance.cases.features import ID_HEADER, REFUSE_HEADER, URL_HEADER
 from neffos_protocol import Session, SessionLimits
 
 PAUSE: Final = 0.01
@@ -118,6 +118,33 @@ class InTurn(Server):
         if isinstance(accepted, Connection):
             accepted.link.session.__class__ = _InTurn
         return accepted
+
+
+def _is_forged(request: UpgradeRequest) -> bool:
+    """Whether the URL has a header that the server does not take (SEC-11 to SEC-13)."""
+    return any(
+        value not in request.headers.get_all(name[len(URL_HEADER) :])
+        for name, value in request.query
+        if name.lower().startswith(URL_HEADER)
+    )
+
+
+class Refusing(Server):
+    """A server that refuses an upgrade for a header in the URL that it does not take."""
+
+    def accept(self, request: UpgradeRequest) -> Connection | HTTPStatus:
+        """Accept all others as usual; see ``Server``."""
+        return HTTPStatus.BAD_REQUEST if _is_forged(request) else super().accept(request)
+
+
+def _admit(connection: Connection) -> None:
+    request = connection.request
+    if request is None:
+        return
+    for text in request.headers.get_all(REFUSE_HEADER):
+        raise ReplyError(text)
+    if _is_forged(request):
+        raise ReplyError("the URL has a header that this server does not take")
 
 
 def _probed(status: str, *headers: str) -> Proxy:
@@ -225,6 +252,10 @@ mutants(
     proxy.inward(_drop_early),
     "waits-in-turn: Refuses an undeclared namespace only after the handler before it.",
     on.run(partial(do.serving, InTurn)),
+    "forged-headers-refused: Refuses an upgrade for a header in the URL that it does not take.",
+    on.run(partial(do.serving, Refusing)),
+    "forged-headers-refused-late: Refuses the handshake for such a header, after the upgrade.",
+    on.run(partial(do.serving, on_connect=_admit)),
     "strict-limits: Has limits far below those of other servers.",
     do.limited(
         SessionLimits(

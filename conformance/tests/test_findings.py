@@ -89,3 +89,27 @@ def test_a_finding_counts_against_its_requirement_and_has_a_known_failure_of_its
     assert weigh([entry], results, CASES).known == {"RM-5.4 AR-22": entry}
     [stale] = weigh([replace(entry, case="RM-5.1")], results, CASES).complaints
     assert stale == "x: RM-5.1 finding AR-22 passes now; take the entry out"
+
+
+# -------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("peer", ["forged-headers-refused", "forged-headers-refused-late"])
+def test_a_server_may_refuse_headers_in_the_url_that_it_must_not_take(peer):
+    results = run(BANK[peer], *select(server_cases(), ["SEC-11", "SEC-12", "SEC-13"]))
+    assert len(results) > 10
+    assert {each.case.id for each in results if each.verdict is not Verdict.PASS} == set()
+
+
+@pytest.mark.parametrize(
+    ("peer", "case", "verdict"),
+    [
+        ("odd-names-not-borne", "SEC-13.3", Verdict.FAIL),  # it fails with 500
+        ("origin-from-the-url", "SEC-12.6", Verdict.FAIL),  # it takes the header
+    ],
+)
+def test_a_server_that_fails_on_such_headers_or_takes_them_has_not_refused_them(
+    peer, case, verdict
+):
+    [result] = run(BANK[peer], CASES[case])
+    assert result.verdict is verdict

@@ -7,6 +7,7 @@ every wait has a time limit.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import (
     AsyncGenerator,
@@ -25,6 +26,7 @@ from typing import Final
 from zlib import crc32
 
 from neffos_conformance.cases.definition import Case
+from neffos_conformance.cases.features import URL_HEADER
 from neffos_conformance.cases.profile import STANDARD, Profile
 from neffos_conformance.cases.verdict import SEVERITY, Verdict, verdict_on
 from neffos_conformance.runner.client_steps import (
@@ -58,6 +60,7 @@ from neffos_conformance.wire.broker import BrokerError
 from neffos_conformance.wire.connection import ConnectError, WireConnection
 from neffos_conformance.wire.networks import Network
 from neffos_conformance.wire.reach import Target
+from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_conformance.wire.transport import UpgradeRequest
 from neffos_conformance.wire.waiting import at_most, cancel
 
@@ -73,6 +76,12 @@ NETWORK_ENDED: Final = Remark("the network ended the connection, and not the pee
 
 Run = Callable[[Case], Awaitable[Result]]
 """Runs one case."""
+
+REFUSABLE: Final = frozenset({"SEC-11", "SEC-12", "SEC-13"})
+"""The requirements that a server also fulfils by refusing the request, so that the case passes."""
+
+_REFUSED: Final = re.compile(r"HTTP [34]\d\d$")
+"""Ends the text of an error, in a log too, if a server refused a request and did not fail at it."""
 
 TOO_LATE: Final = "timed out"
 """The explanation of a case whose time limit ended."""
@@ -326,10 +335,26 @@ class UnknownError(Exception):
 
 async def _play_steps(case: Case, runner: ScriptRunner) -> None:
     setup = [*takewhile(attrgetter("is_setup"), case.steps)] if case.pause else []
-    await runner.play(setup)
-    if setup:
-        await asyncio.sleep(case.pause)
-    await runner.play(case.steps[len(setup) :])
+    try:
+        await runner.play(setup)
+        if setup:
+            await asyncio.sleep(case.pause)
+        await runner.play(case.steps[len(setup) :])
+    except (ConnectError, MismatchError) as error:
+        if REFUSABLE.isdisjoint(case.requirements) or not _is_refused(runner, error):
+            raise
+
+
+def _is_refused(runner: ScriptRunner, error: ConnectError | MismatchError) -> bool:
+    """Whether a server has refused a request with headers in the URL, or the handshake after it."""
+    playback, step = runner.playback, runner.step
+    log = [each.content for each in playback.log if step and each.connection == step.connection]
+    opened = [each.path for each in log if isinstance(each, ConnectionOpened)]
+    if not opened or URL_HEADER not in opened[-1].lower():
+        return False
+    if isinstance(error, ConnectError):
+        return _REFUSED.search(str(error)) is not None
+    return len(log) > 1 and log[-2] == "M" and str(log[-1]).startswith("H")
 
 
 async def _play(case: Case, runner: ScriptRunner, network: _Network | None) -> None:
