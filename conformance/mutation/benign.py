@@ -24,6 +24,7 @@ from mutation.hooks import CONNECT, DISCONNECT, Effect, Payload, Payloads, Serve
 from mutation.registry import Staged, mutant, mutants
 from neffos_asyncio import Connection, ReplyError, Server, UpgradeRequest
 from neffos_asyncio.connection import text_of
+from neffos_asyncio.request import MAX_TRIES_DIGITS, RECONNECT_HEADER
 from neffos_codec import Message, decode, encode
 from neffos_codec import Payload as AnyPayload
 from neffos_conformance.cases.features import ID_HEADER, REFUSE_HEADER, URL_HEADER
@@ -120,9 +121,13 @@ class InTurn(Server):
         return accepted
 
 
-def _is_forged(request: UpgradeRequest) -> bool:
-    """Whether the URL has a header that the server does not take (SEC-11 to SEC-13)."""
-    return any(
+def _is_odd(request: UpgradeRequest) -> bool:
+    """Whether a server may refuse a request for one of its headers.
+
+    The URL has a header that the server does not take (SEC-11 to SEC-13), or the number of tries is
+    too long (TR-10).
+    """
+    return len(request.headers.get(RECONNECT_HEADER, "")) > MAX_TRIES_DIGITS or any(
         value not in request.headers.get_all(name[len(URL_HEADER) :])
         for name, value in request.query
         if name.lower().startswith(URL_HEADER)
@@ -130,21 +135,22 @@ def _is_forged(request: UpgradeRequest) -> bool:
 
 
 class Refusing(Server):
-    """A server that refuses an upgrade for a header in the URL that it does not take."""
+    """A server that refuses each upgrade that it may refuse, also for an ID in use (HS-6)."""
 
     def accept(self, request: UpgradeRequest) -> Connection | HTTPStatus:
         """Accept all others as usual; see ``Server``."""
-        return HTTPStatus.BAD_REQUEST if _is_forged(request) else super().accept(request)
+        if _is_odd(request):
+            return HTTPStatus.BAD_REQUEST
+        is_used = request.headers.get(ID_HEADER) in self.connections
+        return HTTPStatus.CONFLICT if is_used else super().accept(request)
 
 
 def _admit(connection: Connection) -> None:
     request = connection.request
-    if request is None:
-        return
-    for text in request.headers.get_all(REFUSE_HEADER):
+    for text in request.headers.get_all(REFUSE_HEADER) if request else ():
         raise ReplyError(text)
-    if _is_forged(request):
-        raise ReplyError("the URL has a header that this server does not take")
+    if request and _is_odd(request):
+        raise ReplyError("this server does not take one of the headers")
 
 
 def _probed(status: str, *headers: str) -> Proxy:
@@ -252,9 +258,9 @@ mutants(
     proxy.inward(_drop_early),
     "waits-in-turn: Refuses an undeclared namespace only after the handler before it.",
     on.run(partial(do.serving, InTurn)),
-    "forged-headers-refused: Refuses an upgrade for a header in the URL that it does not take.",
+    "refuses-odd-upgrades: Refuses each upgrade that it may refuse.",
     on.run(partial(do.serving, Refusing)),
-    "forged-headers-refused-late: Refuses the handshake for such a header, after the upgrade.",
+    "refuses-odd-handshakes: Refuses the handshake where it may refuse the upgrade for a header.",
     on.run(partial(do.serving, on_connect=_admit)),
     "strict-limits: Has limits far below those of other servers.",
     do.limited(

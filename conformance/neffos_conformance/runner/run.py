@@ -26,7 +26,6 @@ from typing import Final
 from zlib import crc32
 
 from neffos_conformance.cases.definition import Case
-from neffos_conformance.cases.features import URL_HEADER
 from neffos_conformance.cases.profile import STANDARD, Profile
 from neffos_conformance.cases.verdict import SEVERITY, Verdict, verdict_on
 from neffos_conformance.runner.client_steps import (
@@ -60,7 +59,6 @@ from neffos_conformance.wire.broker import BrokerError
 from neffos_conformance.wire.connection import ConnectError, WireConnection
 from neffos_conformance.wire.networks import Network
 from neffos_conformance.wire.reach import Target
-from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_conformance.wire.transport import UpgradeRequest
 from neffos_conformance.wire.waiting import at_most, cancel
 
@@ -76,9 +74,6 @@ NETWORK_ENDED: Final = Remark("the network ended the connection, and not the pee
 
 Run = Callable[[Case], Awaitable[Result]]
 """Runs one case."""
-
-REFUSABLE: Final = frozenset({"SEC-11", "SEC-12", "SEC-13"})
-"""The requirements that a server also fulfils by refusing the request, so that the case passes."""
 
 _REFUSED: Final = re.compile(r"HTTP [34]\d\d$")
 """Ends the text of an error, in a log too, if a server refused a request and did not fail at it."""
@@ -341,20 +336,19 @@ async def _play_steps(case: Case, runner: ScriptRunner) -> None:
             await asyncio.sleep(case.pause)
         await runner.play(case.steps[len(setup) :])
     except (ConnectError, MismatchError) as error:
-        if REFUSABLE.isdisjoint(case.requirements) or not _is_refused(runner, error):
+        if not _may_end_so(case, runner, error):
             raise
 
 
-def _is_refused(runner: ScriptRunner, error: ConnectError | MismatchError) -> bool:
-    """Whether a server has refused a request with headers in the URL, or the handshake after it."""
-    playback, step = runner.playback, runner.step
-    log = [each.content for each in playback.log if step and each.connection == step.connection]
-    opened = [each.path for each in log if isinstance(each, ConnectionOpened)]
-    if not opened or URL_HEADER not in opened[-1].lower():
+def _may_end_so(case: Case, runner: ScriptRunner, error: ConnectError | MismatchError) -> bool:
+    """Whether the server has refused a connection that a correct one may refuse."""
+    number = runner.step.connection if runner.step else 0
+    if not number or number != case.may_refuse:
         return False
     if isinstance(error, ConnectError):
         return _REFUSED.search(str(error)) is not None
-    return len(log) > 1 and log[-2] == "M" and str(log[-1]).startswith("H")
+    log = [each.content for each in runner.playback.log if each.connection == number]
+    return log[-2:-1] == ["M"] and str(log[-1]).startswith("H")
 
 
 async def _play(case: Case, runner: ScriptRunner, network: _Network | None) -> None:
