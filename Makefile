@@ -211,7 +211,7 @@ bench: $(READY) ## measure codec, session and server on one core (uses Go, Node,
 
 site: $(READY) ## build the specification site into site/, and look at it (uses Chromium)
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=conformance $(BIN)/mkdocs build --strict --config-file spec/mkdocs.yml
-	$(BIN)/python spec/browse.py site
+	PYTHONPATH=conformance $(BIN)/python spec/browse.py site
 
 loaded: $(READY) ## run all tests ten times beside four busy processes
 	.ci/under-load -n 10 -b 4 $(MAKE) --no-print-directory tests

@@ -1,6 +1,7 @@
-"""Opens the built site in Chromium: on the screens of a desk and of a telephone, light and dark.
+"""Checks the built site, prints the whole specification, and opens pages in Chromium.
 
-A page is loaded on the first and then seen on the other; one of each kind is loaded on both.
+It opens a page on the screen of a desk and then shows it on that of a telephone. It tests a page of
+each kind on both with axe-core, light on the first and dark on the second.
 
 No request may leave the site, nothing may fail, and no page may be wider than the screen. By what
 axe-core sees of WCAG 2.2 AA, a page of each kind is accessible. The search must find a section from
@@ -15,7 +16,7 @@ import posixpath
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
+from generate import checks, downloads, printed
 from generate.printed import CHROMIUM
 
 if TYPE_CHECKING:
@@ -83,6 +85,15 @@ _TOO_WIDE: Final = """
 """
 """Gives the pixels by which a page is wider than the screen, once it has its layout."""
 
+_END_FADING: Final = """
+  async () => {
+    await new Promise(requestAnimationFrame);
+    for (const each of document.getAnimations())
+      if (each.effect.getComputedTiming().iterations !== Infinity) each.finish();
+  }
+"""
+"""Ends the changes of colours from one scheme to the other."""
+
 ALIKE_SEEN: Final = 3
 """Elements of one style whose contrast is tested: the first may be hidden below another."""
 
@@ -102,7 +113,7 @@ _MARK_ALIKE: Final = """
       kinds.set(element, kind);
       if (![...element.childNodes].some(each => each.nodeType === 3 && each.data.trim())) continue;
       counts.set(kind, (counts.get(kind) ?? 0) + 1);
-      if (counts.get(kind) > most) element.setAttribute("data-alike", "");
+      element.toggleAttribute("data-alike", counts.get(kind) > most);
     }
   }
 """
@@ -208,8 +219,10 @@ def inaccessible(page: Page) -> list[str]:
 
     # It need not load styles again, which a page that is a file may not do.
     options = {"runOnly": WCAG, "resultTypes": ["violations"], "preload": False}
+    page.evaluate(_END_FADING)
     page.evaluate(_MARK_ALIKE, ALIKE_SEEN)
-    page.evaluate(Axe().axe_script)
+    if page.evaluate("typeof axe") == "undefined":
+        page.evaluate(Axe().axe_script)
     page.evaluate(_LEAVE_ALIKE)
     found = page.evaluate("options => axe.run(options)", options)
     return [
@@ -229,9 +242,9 @@ def look(browser: Browser, base: str, names: Sequence[str]) -> list[str]:
         for name in names:
             for width, scheme in SCREENS:
                 page.set_viewport_size({"width": width, "height": 800})
-                page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-                # A page whose colours are tested must not be fading from others.
-                if name in KINDS or width == SCREENS[0][0]:
+                if name in KINDS:  # colours make no page wider
+                    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+                if width == SCREENS[0][0]:
                     page.goto(posixpath.join(base, name), wait_until="load")
                 wide = page.evaluate(_TOO_WIDE)
                 if wide > 0:
@@ -306,22 +319,35 @@ def perform(jobs: Sequence[Job]) -> list[str]:
 
 
 def main(site: Path) -> int:
-    """Open a built site; print the faults."""
+    """Check a built site and open it; print the faults."""
+    with ProcessPoolExecutor(1) as beside:
+        checked = beside.submit(checks.check, site)
+        found = opened(site) if CHROMIUM.exists() else []
+        found = [*checked.result(), *found]
+    for fault in found:
+        sys.stdout.write(f"{fault}\n")
     if not CHROMIUM.exists():
         sys.stdout.write(f"not looked at in a browser: there is no {CHROMIUM}\n")
-        return 0
+    sys.stdout.write(f"the site has {len(found)} faults\n")
+    return 1 if found else 0
+
+
+def opened(site: Path) -> list[str]:
+    """Open a built site, and print the whole specification; give the faults."""
     names = sorted(pages(site), key=lambda name: name not in KINDS)  # which take longest
     gone = sorted(each for each in KINDS.difference(names) if (site / each).parent.is_dir())
     found = [f"{each}: it is no page, and stood for its kind" for each in gone]
     with served(site) as searched, served(site, is_searched=False) as base:
         places = (searched, site.resolve().as_uri() + "/")
-        jobs: list[Job] = [partial(search, base=place) for place in places]
+        jobs: list[Job] = []
+        if not printed.missing():
+            whole, target = posixpath.join(base, "whole.html"), site / downloads.PDF
+            jobs.append(partial(printed.whole, page=whole, target=target))
+        jobs += [partial(search, base=place) for place in places]
         jobs += [partial(look, base=base, names=names[at::PARTS]) for at in range(PARTS)]
         found += sorted(perform(jobs))
-    for fault in found:
-        sys.stdout.write(f"{fault}\n")
-    sys.stdout.write(f"{len(names)} pages looked at in Chromium, {len(found)} faults\n")
-    return 1 if found else 0
+    sys.stdout.write(f"{len(names)} pages looked at in Chromium\n")
+    return found
 
 
 if __name__ == "__main__":

@@ -6,15 +6,14 @@ package ``generate`` owns the generated content.
 
 from __future__ import annotations
 
+import gc
 import re
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any, Final
 
 from generate import (
     bounds,
     cases,
-    checks,
     ci,
     commands,
     differences,
@@ -58,6 +57,12 @@ SPECIFICATION: Final = "Specification"
 """The section of the navigation whose pages are also one page."""
 
 
+def on_startup(command: str, dirty: bool) -> None:
+    """Do not look for garbage: a build keeps what it makes until its end."""
+    if command == "build":
+        gc.disable()
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Teach Markdown the ids, which need their pages; a requirement without one ends the build."""
     try:
@@ -78,10 +83,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
     for id_, one in catalogue().items():
         add(f"requirements/{id_}.md", requirements.own_page(one, pages[id_]))
-    for recording in recordings.recordings().values():
-        add(recording.uri, recordings.own_page(recording))
-    for counterexample in proof.counterexamples().values():
-        add(counterexample.uri, recordings.own_page(counterexample))
+    drawn = [*recordings.recordings().values(), *proof.counterexamples().values()]
+    for recording in drawn:
+        add(recording.uri, "")  # until it is drawn, in a process of its own
+    beside = ProcessPoolExecutor(1)
+    _pages[:] = [beside.submit(recordings.own_pages, drawn)]
+    beside.shutdown(wait=False)
     for uri, content in downloads.contents().items():
         add(uri, content)
     for name, content in workbench.files().items():
@@ -174,6 +181,9 @@ def _names(page: Page) -> dict[str, Any]:
 
 def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
     """Put the one page together: every page has been rendered, and none has been written."""
+    for pages in _pages:
+        for uri, drawn in pages.result().items():
+            files.src_uris[uri].content_string = drawn
     page = files.src_uris[whole.PAGE].page
     parts = [
         whole.Part(each.url, str(each.title), each.content or "", each.toc.items)
@@ -184,7 +194,7 @@ def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
         raise PluginError(f"there is no section {SPECIFICATION} in the navigation")
     links = whole.contents(parts)
     content = whole.assemble(parts)
-    text = plain.document(content, config.site_name, _about())
+    text = plain.document(content, config.site_name, known.about())
     for fault in plain.faults(text, catalogue()):
         _LOG.warning("%s: %s", downloads.TEXT, fault)
     files.src_uris[downloads.TEXT].content_string = text
@@ -193,11 +203,7 @@ def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
     return env
 
 
-def _about() -> list[str]:
-    """Give version and date of the specification."""
-    return [f"Version {known.version()}", f"Measurements of {known.measured()}"]
-
-
+_pages: list[Future[dict[str, str]]] = []
 _specification: list[Page] = []
 
 
@@ -211,22 +217,3 @@ def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
         if isinstance(page, Page)
     ]
     return nav
-
-
-def on_post_build(config: MkDocsConfig) -> None:
-    """Print the one page, and check what was built; a finding fails a strict build."""
-    site = Path(config.site_dir)
-    with ThreadPoolExecutor(1) as beside:  # Chromium prints in processes of its own
-        print_faults = beside.submit(_printed, site, config.site_name)
-        for finding in [*checks.check(site), *print_faults.result()]:
-            _LOG.warning(finding)
-
-
-def _printed(site: Path, name: str) -> list[str]:
-    """Print the one page, and check the PDF."""
-    if printed.missing():
-        return []
-    target = site / downloads.PDF
-    printed.write(site / "whole.html", target, ", ".join((name, *_about())))
-    chapters = [each for each in _specification if each.file.src_uri != whole.PAGE]
-    return printed.faults(target, [str(each.title) for each in chapters])

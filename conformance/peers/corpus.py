@@ -158,26 +158,26 @@ class Chapter:
 CHAPTERS: Final = (
     Chapter(
         "asks",
-        "asks from both ends, in text and in binary, many at once, and errors",
+        "client and server ask each other in text, many times at once, and get replies and errors",
         ("AR-1", "AR-5", "AR-7", "AR-11", "AR-16", "AR-18", "FR-10", "FR-11"),
         ("text", "empty", "error", "asked_by_server", "many_asks", "pushed"),
     ),
     Chapter(
         "binary",
-        "octets, both ways",
+        "client and server send each other binary messages",
         ("FR-10", "FR-11", "FR-12", "AR-16"),
         ("binary", "binary_error", "asked_by_server_in_binary"),
     ),
     Chapter(
         "rooms",
-        "rooms: joined and left by either side, refused, and broadcasts in them",
+        "client and server join, leave and refuse rooms, and broadcasts reach the rooms",
         ("RM-1", "RM-2", "RM-3", "EV-8", "EV-9", "AR-17", "RM-8"),
         ("rooms", "refused_join", "joined_by_server", "leave_all"),
         {"neffos.js": {"EV-5": "client"}},  # leaveAll sends a notice in place of an ask
     ),
     Chapter(
         "namespaces",
-        "namespaces: escaped, connected and disconnected by either side, refused",
+        "client and server connect, disconnect and refuse namespaces, and escape a name",
         ("NS-1", "NS-4", "NS-6", "FR-3", "AR-8", "NS-13", "HS-4"),
         (
             "escaped",

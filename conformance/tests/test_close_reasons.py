@@ -8,7 +8,7 @@ import neffos_protocol
 from neffos_protocol.catalogue import requirements
 
 REASONS = {
-    "SEC-2: the payload is too large": "limit the payloads",
+    "SEC-2: the payload is too large": "close a connection on which a payload over",
     "SEC-3: too much was sent before the handshake": "Before the handshake",
     "SEC-4: no handshake within the time for it": "no handshake request arrives within",
     "SEC-8: the peer does not read": "While a client does not read",

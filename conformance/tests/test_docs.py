@@ -99,7 +99,7 @@ def programs() -> list[tuple[str, str]]:
     found = []
     for page in PAGES:
         text = page.read_text("utf-8")
-        pattern = r"^```python\n(.*?)^```\n(?:\nprints\n\n```text\n(.*?)^```)?"
+        pattern = r"^```python\n(.*?)^```\n(?:\nThe program prints:\n\n```text\n(.*?)^```)?"
         found += re.findall(pattern, text, re.MULTILINE | re.DOTALL)
     return found
 

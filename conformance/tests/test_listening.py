@@ -39,7 +39,8 @@ def chat(_, message):
 
 
 def fail(_, message):
-    raise ReplyError(message.body if isinstance(message.body, str) else "no")
+    body = message.body
+    raise ReplyError(body if isinstance(body, str) else body.decode("utf-8", "replace"))
 
 
 def echo(_, message):

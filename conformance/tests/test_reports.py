@@ -309,9 +309,7 @@ def test_the_terminal_shows_a_failure_with_its_bytes(real):
     part = text[text.index("fail AR-1.1") : text.index("fail FR-10.2")]
     lines = part.splitlines()
     assert lines[0] == "fail AR-1.1 a server replies to an ask with the token of a client"
-    assert lines[1].startswith(
-        "  AR-1     A peer that replies to an ask, which is a frame with a token"
-    )
+    assert lines[1] == f"  AR-1     {requirements()['AR-1'].text}"
     assert any(re.fullmatch(r" +\d+\.\d ms ──► 'M'", line) for line in lines)
     assert any(re.fullmatch(r" +\d+\.\d ms ◄── 'A.+'", line) for line in lines)
     [marked] = [line for line in lines if line.startswith("✗")]
@@ -406,9 +404,7 @@ def test_what_fails_everywhere_does_not_flood_the_terminal():
 def test_a_narrow_terminal_loses_nothing(run_report):
     narrow = re.sub(r"\s", "", shown(run_report, width=40))
     assert "wantedfieldisnot" not in narrow
-    assert "ApeerthatrepliestoanaskwhichisaframewithatokenthatisnotitselfareplyMUST" in re.sub(
-        ",", "", narrow
-    )
+    assert re.sub(r"\s", "", requirements()["AR-1"].text) in narrow
 
 
 def test_progress_counts_on_a_terminal_and_is_quiet_elsewhere(real):

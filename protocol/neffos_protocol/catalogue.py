@@ -149,6 +149,8 @@ class Behaviour(Record):
         evidence: how that is known.
         backend: the one backend of the Go peer that does it; empty where all do.
         conforms: it is what the specification asks for.
+        roles: the roles in which they do it, ``"client"`` or ``"server"``; empty where they do it
+            in each role that the requirements apply to.
     """
 
     peers: tuple[str, ...]
@@ -156,6 +158,7 @@ class Behaviour(Record):
     evidence: Evidence
     backend: str = ""
     conforms: bool = False
+    roles: tuple[str, ...] = ()
 
 
 @unique

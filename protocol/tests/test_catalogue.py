@@ -282,6 +282,32 @@ def test_some_peer_breaks_a_requirement_or_peers_differ(one):
     assert broken or len(one.behaviours) > 1
 
 
+NOT_OF_THE_SERVER = {
+    "DV-52": "a router answers before the server",
+    "DV-55": "the form of the subjects makes two IDs alike",
+    "DV-57": "two servers and a broker do it, and EV-9 was tested on one server",
+}
+"""Differences by which a peer violates none of their requirements, and why."""
+
+
+@every_difference
+def test_who_does_not_conform_violates_one_of_the_requirements(one):
+    affected = {name for seen in one.behaviours if not seen.conforms for name in seen.peers}
+    violating = {
+        name
+        for id_ in one.requirements
+        for name, seen in requirement(id_).peers.items()
+        if seen.verdict is ObservedVerdict.VIOLATES
+    }
+    assert bool(affected - violating) == (one.id in NOT_OF_THE_SERVER)
+
+
+@every_difference
+def test_a_role_of_a_difference_is_one_that_its_requirements_apply_to(one):
+    roles = {role for id_ in one.requirements for role in requirement(id_).applies_to}
+    assert {role for seen in one.behaviours for role in seen.roles} <= roles
+
+
 def test_whatever_a_peer_breaks_is_in_a_difference():
     told = {id_ for one in differences().values() for id_ in one.requirements}
     broken = {

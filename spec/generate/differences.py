@@ -34,9 +34,19 @@ def ordered(impact: Impact) -> list[Difference]:
     return sorted(found, key=lambda each: SEVERITIES.index(each.severity))
 
 
-def affected(one: Difference) -> tuple[str, ...]:
-    """Give the peers that do something else than the specification asks for."""
-    found = {peer for each in one.behaviours if not each.conforms for peer in each.peers}
+def affected(one: Difference, role: str = "") -> tuple[str, ...]:
+    """Give the peers that do something else than the specification asks for.
+
+    Args:
+        one: the difference.
+        role: the role in which they do it; any if it is empty.
+    """
+    found = {
+        peer
+        for each in one.behaviours
+        if not each.conforms and (not role or not each.roles or role in each.roles)
+        for peer in each.peers
+    }
     return tuple(peer for peer in peers() if peer in found)
 
 

@@ -139,6 +139,8 @@ def _failed(kind: str, names: list[str]) -> str:
 def _gravest(one: Implementation, version: str, role: Role) -> str:
     """Name some differences of high severity that a version has in a role, and count the others."""
     own = {peer for peer in one.get("peers", ()) if peer.endswith(f" {version}")}
+    if one.get("peers") and not own:
+        return "not in the catalogue: see [the history](history.md)"
     found = [
         each.id
         for impact in Impact
@@ -150,10 +152,10 @@ def _gravest(one: Implementation, version: str, role: Role) -> str:
 
 
 def _has(own: set[str], role: Role, one: Difference) -> bool:
-    """Whether one of the peers is affected, and violates a requirement on the role by it."""
+    """Whether one of the peers is affected in a role, and violates a requirement on it."""
     return any(
         each.peers[peer].verdict is ObservedVerdict.VIOLATES
-        for peer in own.intersection(affected(one))
+        for peer in own.intersection(affected(one, role))
         for each in map(requirement, one.requirements)
         if role in each.applies_to
     )

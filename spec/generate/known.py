@@ -121,6 +121,11 @@ def measured() -> str:
     return str(recorded()["recorded"])
 
 
+def about() -> list[str]:
+    """Give version and date of the specification."""
+    return [f"Version {version()}", f"Measurements of {measured()}"]
+
+
 def recorded_on() -> str:
     """Give the day of the recorded run, and the version of the suite."""
     values = recorded()

@@ -7,7 +7,12 @@ import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from generate import known
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 CHROMIUM: Final = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 
@@ -18,6 +23,13 @@ MARGINS: Final = {"top": "16mm", "right": "16mm", "bottom": "18mm", "left": "16m
 
 LONGEST: Final = 120_000
 """Milliseconds for the page to be loaded; it takes some hundred."""
+
+_CHAPTERS: Final = """
+  [...document.querySelectorAll("section.whole > h2")].map(heading =>
+    [...heading.childNodes].map(each => each.nodeType === 3 ? each.data : "").join("").trim()
+  )
+"""
+"""Gives the titles of the chapters, without their numbers and the links to them."""
 
 _WITHIN: Final = """
   for (const link of document.querySelectorAll("a[href]"))
@@ -34,38 +46,48 @@ def missing() -> str:
     return f"there is no {lacking[0]}" if lacking else ""
 
 
-def write(page: Path, target: Path, footer: str) -> None:
-    """Print a page of the built site.
+def whole(browser: Browser, page: str, target: Path) -> list[str]:
+    """Print the page of the whole specification; give the faults of the PDF.
 
     Args:
-        page: the page.
+        browser: what prints it.
+        page: the address of the page, of which each part is a chapter.
         target: the PDF.
-        footer: what is below each page, beside its number.
     """
-    from playwright.sync_api import sync_playwright
+    chapters = write(browser, page, target, ", ".join(known.about()))
+    return faults(target, chapters)
 
-    below = (
-        '<div style="font: 7pt sans-serif; width: 100%; margin: 0 16mm; display: flex; '
-        f'justify-content: space-between"><span>{html.escape(footer)}</span><span>'
-        '<span class="pageNumber"></span> / <span class="totalPages"></span></span></div>'
+
+def write(browser: Browser, page: str, target: Path, about: str) -> list[str]:
+    """Print a page of the built site; give the titles of its chapters.
+
+    Args:
+        browser: what prints it.
+        page: the address of the page.
+        target: the PDF.
+        about: what is below each page, between the name of the site and the number.
+    """
+    opened = browser.new_page()
+    opened.goto(page, wait_until="load", timeout=LONGEST)
+    name = opened.title().rpartition(" - ")[2]
+    chapters: list[str] = opened.evaluate(_CHAPTERS)
+    opened.evaluate(_WITHIN)
+    opened.pdf(
+        path=target,
+        format="A4",
+        margin=MARGINS,  # type: ignore[arg-type]
+        display_header_footer=True,
+        header_template="<span></span>",
+        footer_template=(
+            '<div style="font: 7pt sans-serif; width: 100%; margin: 0 16mm; display: flex; '
+            f'justify-content: space-between"><span>{html.escape(f"{name}, {about}")}</span><span>'
+            '<span class="pageNumber"></span> / <span class="totalPages"></span></span></div>'
+        ),
+        outline=True,
+        tagged=True,
     )
-    with sync_playwright() as playwright:
-        # It could not start as root with a sandbox, and only the site is opened.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = browser.new_page()
-        opened.goto(page.resolve().as_uri(), wait_until="load", timeout=LONGEST)
-        opened.evaluate(_WITHIN)
-        opened.pdf(
-            path=target,
-            format="A4",
-            margin=MARGINS,  # type: ignore[arg-type]
-            display_header_footer=True,
-            header_template="<span></span>",
-            footer_template=below,
-            outline=True,
-            tagged=True,
-        )
-        browser.close()
+    opened.close()
+    return chapters
 
 
 def faults(path: Path, titles: Sequence[str], fewest: int = FEWEST) -> list[str]:

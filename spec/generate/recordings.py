@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -201,7 +201,8 @@ def _showing() -> Mapping[str, tuple[Recording, ...]]:
     """Give the recordings of each requirement, the clearest one first.
 
     A recording in which the requirement is kept comes before one in which it may be broken. Tested
-    implementations come before ours, and short sessions before long ones.
+    implementations come before ours, recordings of the requirement before those of another one,
+    sessions without another violation before those with one, and short sessions before long ones.
     """
     found: dict[str, list[Recording]] = {}
     for recording in recordings().values():
@@ -209,7 +210,17 @@ def _showing() -> Mapping[str, tuple[Recording, ...]]:
             found.setdefault(id_, []).append(recording)
     return {
         id_: tuple(
-            sorted(each, key=lambda one: (not one.keeps(id_), one.is_ours, one.rows, one.name))
+            sorted(
+                each,
+                key=lambda one: (
+                    not one.keeps(id_),
+                    one.is_ours,
+                    id_ not in one.shows,
+                    bool(one.defects.keys() - {id_}),
+                    one.rows,
+                    one.name,
+                ),
+            )
         )
         for id_, each in found.items()
     }
@@ -373,6 +384,11 @@ def _fitted(picture: str, uri: str, key: str) -> str:
         picture,
     )
     return "\n".join(line for line in picture.splitlines() if line.strip())
+
+
+def own_pages(drawn: Iterable[Recording]) -> dict[str, str]:
+    """Write the pages of recordings; give each by its place."""
+    return {recording.uri: own_page(recording) for recording in drawn}
 
 
 def own_page(recording: Recording) -> str:

@@ -223,7 +223,7 @@ def _differences(one: Requirement) -> list[str]:
     found = [each for each in differences().values() if one.id in each.requirements]
     if not found:
         return []
-    return ["\n".join(f"- {each.id}, {each.title}: {cell(each.consequence)}" for each in found)]
+    return ["\n".join(f"- {each.id}: {each.title}. {cell(each.consequence)}" for each in found)]
 
 
 def title(one: Requirement) -> str:
