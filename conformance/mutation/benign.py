@@ -22,11 +22,12 @@ from mutation.client_faults import LIMITS, ClientFault
 from mutation.fault_proxy import Frame, FrameEffect, Proxy, Tunnel, answer
 from mutation.hooks import CONNECT, DISCONNECT, Effect, Payload, Payloads, ServerContext
 from mutation.registry import Staged, mutant, mutants
-from neffos_asyncio import Connection, Server, UpgradeRequest
+from neffos_asyncio import Connection, ReplyError, Server, UpgradeRequest
 from neffos_asyncio.connection import text_of
+from neffos_asyncio.request import MAX_TRIES_DIGITS, RECONNECT_HEADER
 from neffos_codec import Message, decode, encode
 from neffos_codec import Payload as AnyPayload
-from neffos_conformance.cases.features import ID_HEADER
+from neffos_conformance.cases.features import ID_HEADER, REFUSE_HEADER, URL_HEADER
 from neffos_protocol import Session, SessionLimits
 
 PAUSE: Final = 0.01
@@ -118,6 +119,38 @@ class InTurn(Server):
         if isinstance(accepted, Connection):
             accepted.link.session.__class__ = _InTurn
         return accepted
+
+
+def _is_odd(request: UpgradeRequest) -> bool:
+    """Whether a server may refuse a request for one of its headers.
+
+    The URL has a header that the server does not take (SEC-11 to SEC-13), or the number of tries is
+    too long (TR-10).
+    """
+    return len(request.headers.get(RECONNECT_HEADER, "")) > MAX_TRIES_DIGITS or any(
+        value not in request.headers.get_all(name[len(URL_HEADER) :])
+        for name, value in request.query
+        if name.lower().startswith(URL_HEADER)
+    )
+
+
+class Refusing(Server):
+    """A server that refuses each upgrade that it may refuse, also for an ID in use (HS-6)."""
+
+    def accept(self, request: UpgradeRequest) -> Connection | HTTPStatus:
+        """Accept all others as usual; see ``Server``."""
+        if _is_odd(request):
+            return HTTPStatus.BAD_REQUEST
+        is_used = request.headers.get(ID_HEADER) in self.connections
+        return HTTPStatus.CONFLICT if is_used else super().accept(request)
+
+
+def _admit(connection: Connection) -> None:
+    request = connection.request
+    for text in request.headers.get_all(REFUSE_HEADER) if request else ():
+        raise ReplyError(text)
+    if request and _is_odd(request):
+        raise ReplyError("this server does not take one of the headers")
 
 
 def _probed(status: str, *headers: str) -> Proxy:
@@ -225,6 +258,10 @@ mutants(
     proxy.inward(_drop_early),
     "waits-in-turn: Refuses an undeclared namespace only after the handler before it.",
     on.run(partial(do.serving, InTurn)),
+    "refuses-odd-upgrades: Refuses each upgrade that it may refuse.",
+    on.run(partial(do.serving, Refusing)),
+    "refuses-odd-handshakes: Refuses the handshake where it may refuse the upgrade for a header.",
+    on.run(partial(do.serving, on_connect=_admit)),
     "strict-limits: Has limits far below those of other servers.",
     do.limited(
         SessionLimits(

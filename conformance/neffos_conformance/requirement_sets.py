@@ -208,6 +208,7 @@ def _entry(case: Case) -> Values:
         "seconds": float(case.seconds),
         "script": _lines(case),
         **({"sized": True} if case.is_sized else {}),
+        **({"may_refuse": case.may_refuse} if case.may_refuse else {}),
     }
 
 
@@ -250,6 +251,8 @@ def _frozen(id_: str, entry: Values, role: Role, today: Case | None) -> Case:
         seconds=entry["seconds"],
         why=today.why if today else "",
         is_sized=entry.get("sized", False),
+        # A set from before this key must not fail a correct server either.
+        may_refuse=entry.get("may_refuse", today.may_refuse if today else 0),
     )
 
 

@@ -89,3 +89,33 @@ def test_a_finding_counts_against_its_requirement_and_has_a_known_failure_of_its
     assert weigh([entry], results, CASES).known == {"RM-5.4 AR-22": entry}
     [stale] = weigh([replace(entry, case="RM-5.1")], results, CASES).complaints
     assert stale == "x: RM-5.1 finding AR-22 passes now; take the entry out"
+
+
+# -------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("peer", ["refuses-odd-upgrades", "refuses-odd-handshakes"])
+def test_a_server_may_refuse_what_it_need_not_accept(peer):
+    families = ["SEC-11", "SEC-12", "SEC-13", "HS-6", "TR-7", "TR-8", "TR-10"]
+    results = run(BANK[peer], *select(server_cases(), families))
+    assert sum(bool(each.case.may_refuse) for each in results) >= 14
+    assert {each.case.id for each in results if each.verdict is not Verdict.PASS} == set()
+
+
+@pytest.mark.parametrize(
+    ("peer", "case"),
+    [
+        ("odd-names-not-borne", "SEC-13.3"),  # it fails with 500
+        ("too-many-tries-not-borne", "TR-10.9"),  # likewise
+        ("origin-from-the-url", "SEC-12.6"),  # it takes the header
+    ],
+)
+def test_a_server_that_fails_at_such_a_request_or_takes_the_header_has_not_refused_it(peer, case):
+    [result] = run(BANK[peer], CASES[case])
+    assert result.verdict is Verdict.FAIL
+
+
+def test_only_a_named_connection_may_be_refused():
+    case = replace(CASES["SEC-12.1"], may_refuse=0)
+    [result] = run(BANK["refuses-odd-upgrades"], case)
+    assert result.verdict is Verdict.ERROR

@@ -57,6 +57,8 @@ class Case:
         record: how it is recorded.
         fixed: why it takes no part in variations; empty if it does.
         is_sized: whether the sizes of its messages matter, which other names would change.
+        may_refuse: the number of the connection that a correct server may also refuse, with a 3xx
+            or 4xx status or in the handshake, and so passes; 0 if there is none.
         pause: seconds between its setup and the rest; more than 0 only if it runs again.
     """
 
@@ -71,6 +73,7 @@ class Case:
     record: RecordOptions = RecordOptions()
     fixed: str = ""
     is_sized: bool = False
+    may_refuse: int = 0
     pause: float = 0.0
 
     @property

@@ -7,6 +7,7 @@ every wait has a time limit.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import (
     AsyncGenerator,
@@ -73,6 +74,9 @@ NETWORK_ENDED: Final = Remark("the network ended the connection, and not the pee
 
 Run = Callable[[Case], Awaitable[Result]]
 """Runs one case."""
+
+_REFUSED: Final = re.compile(r"HTTP [34]\d\d$")
+"""Ends the text of an error, in a log too, if a server refused a request and did not fail at it."""
 
 TOO_LATE: Final = "timed out"
 """The explanation of a case whose time limit ended."""
@@ -326,10 +330,25 @@ class UnknownError(Exception):
 
 async def _play_steps(case: Case, runner: ScriptRunner) -> None:
     setup = [*takewhile(attrgetter("is_setup"), case.steps)] if case.pause else []
-    await runner.play(setup)
-    if setup:
-        await asyncio.sleep(case.pause)
-    await runner.play(case.steps[len(setup) :])
+    try:
+        await runner.play(setup)
+        if setup:
+            await asyncio.sleep(case.pause)
+        await runner.play(case.steps[len(setup) :])
+    except (ConnectError, MismatchError) as error:
+        if not _may_end_so(case, runner, error):
+            raise
+
+
+def _may_end_so(case: Case, runner: ScriptRunner, error: ConnectError | MismatchError) -> bool:
+    """Whether the server has refused a connection that a correct one may refuse."""
+    number = runner.step.connection if runner.step else 0
+    if not number or number != case.may_refuse:
+        return False
+    if isinstance(error, ConnectError):
+        return _REFUSED.search(str(error)) is not None
+    log = [each.content for each in runner.playback.log if each.connection == number]
+    return log[-2:-1] == ["M"] and str(log[-1]).startswith("H")
 
 
 async def _play(case: Case, runner: ScriptRunner, network: _Network | None) -> None:
