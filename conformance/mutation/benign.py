@@ -262,10 +262,16 @@ mutants(
     on.run(partial(do.serving, Refusing)),
     "refuses-odd-handshakes: Refuses the handshake where it may refuse the upgrade for a header.",
     on.run(partial(do.serving, on_connect=_admit)),
-    "strict-limits: Has limits far below those of other servers.",
+    "strict-limits: Has the least limits of SEC-2, and others far below those of other servers.",
     do.limited(
         SessionLimits(
-            payload=2 << 20, held=8, held_size=8 << 10, namespaces=8, rooms=16, name=130, token=130
+            payload=256 << 10,
+            held=8,
+            held_size=8 << 10,
+            namespaces=8,
+            rooms=16,
+            name=256,
+            token=256,
         )
     ),
     "wide-limits: Has limits far above those of other servers.",
