@@ -76,7 +76,7 @@ def _by_namespace_alone(node: Node, channel: str, payload: bytes) -> list[Heard]
 
 def _by_room(node: Node, channel: str, payload: bytes) -> list[Heard] | None:
     frame = _frame(payload)
-    if frame is None or not frame.room or _is_reply(channel):
+    if frame is None or not frame.room or frame.wait[1:2] == "!" or _is_reply(channel):
         return None
     return [(f"{channel}{frame.room}{node.channels.end}", payload)]
 
@@ -166,7 +166,7 @@ mutants(
     NodeHooks(receive=_note_room, publish=_kept_if_two_are_asked),
     "SX-5 named-otherwise: Publishes under a name that nobody subscribes.",
     NodeHooks(publish=_under_another_name),
-    "SX-5 room-channels: Publishes a broadcast to a room under the name of the room.",
+    "SX-5 room-channels: Publishes an event to a room under the name of the room.",
     NodeHooks(publish=_by_room),
     "SX-5 namespace-channels: Publishes a message for one connection under its namespace.",
     NodeHooks(publish=_by_namespace_alone),

@@ -103,7 +103,7 @@ class HandshakeTracking(MembershipTracking):
         try:
             first = decode_handshake(payload)
         except DecodeError as error:
-            if error.reason is not Reason.EMPTY:
+            if error.reason is not Reason.EMPTY:  # FR-14
                 self._handshake(Input.OTHER, events, payload=payload)
             return
         match first:

@@ -454,7 +454,7 @@ class Session(HandshakeTracking):
         try:
             message = decode(payload, native=self._native)
         except DecodeError as error:
-            if error.reason is not Reason.EMPTY:
+            if error.reason is not Reason.EMPTY:  # FR-14
                 events.append(ProtocolViolation(error.requirement, str(error)))
             return
         if type(message) is NativeMessage:

@@ -73,10 +73,10 @@ mutants(
     on.receive_raw(do.deaf_after("M", "Mxyz")),
     "HS-9 request-answered: Answers an M as a server would.",
     on.beside_raw(do.give("A1"), payload=("M", b"M")),
-    "HS-10 anything-is-acceptance: Treats any first text but a refusal as the acceptance.",
+    "HS-10 anything-is-acceptance: Treats any word but a refusal as the acceptance.",
     on.receive_raw(
         lambda c, payload: c.serve(f"A{payload}"),
-        payload=lambda payload: isinstance(payload, str) and payload[:1] not in ("", *"AHM"),
+        payload=lambda p: isinstance(p, str) and p[:1].isalpha() and p[0] not in "AHM",
         message=None,
         is_accepted=False,
     ),

@@ -192,8 +192,10 @@ mutants(
     on.receive(do.once(when(do.refuse(REFUSAL), event=LEAVE), "room", event=JOIN), wait=bool),
     "NS-14 rooms-outlive-their-namespace: Keeps its rooms when their namespace is connected again.",
     ClientFault(
-        receive=when(do.remember("namespace"), event=DISCONNECT, wait=bool, is_error=False),
-        failed=lambda c, op, fields: {} if op == "emit" and fields.get("room") and c.seen else None,
+        receive=when(do.remember("event"), event=(JOIN, DISCONNECT), wait=bool, is_error=False),
+        failed=lambda c, op, fields: (
+            {} if op == "emit" and fields.get("room") and c.seen == {JOIN, DISCONNECT} else None
+        ),
     ),
     "NS-15 empty-namespace-is-always-there: Handles events of the empty namespace too early.",
     on.receive(lambda _, m: m, event="echo", namespace="", is_connected=False),

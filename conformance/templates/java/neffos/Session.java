@@ -457,7 +457,9 @@ public final class Session {
         } else if (!frame.waitField().isEmpty()) {
             asks.asked(frame);
         } else if (settings.nativeMode == NativeMode.FALLBACK
-                && frame.event().equals(NATIVE_EVENT)) {
+                && frame.event().equals(NATIVE_EVENT)
+                && !frame.isError()
+                && memberships.isLive(frame.namespace(), frame.room())) {
             report(new Event.NativeReceived(frame.body(), frame.namespace())); // NM-5
         } else {
             report(new Event.Received(frame));
