@@ -189,13 +189,6 @@ mutants(
     on.receive(do.refuse(UNKNOWN), event=CONNECT, namespace=do.has(";"), wait=is_server_token),
     "SEC-15 room-looked-up-escaped: Looks a room up as it is written in the frame.",
     on.receive(do.empty_reply, event=LEAVE, room=do.has(";"), wait=bool),
-    "SEC-15 refusal-not-escaped: Writes the namespace that it refuses as it is.",
-    on.send(
-        lambda _, m: f"{m.wait};{m.namespace};{m.room};{m.event};1;0;{m.body!s}",
-        event=CONNECT,
-        namespace="no;where",
-        is_error=True,
-    ),
     "SEC-16 two-flags-end-reading: Receives nothing more after a frame with both flags.",
     on.receive(do.once(do.drop, is_error=True, is_no_op=True)),
     "SEC-16 separators-end-it: Ends when a message has very many separators.",

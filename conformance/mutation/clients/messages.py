@@ -130,6 +130,13 @@ mutants(
     _written(lambda text, m: text.replace(m.event.replace(";", ESCAPE), m.event)),
     "FR-3 room-not-escaped: Writes a semicolon in the room that it joins as it is.",
     _written(lambda text, m: text.replace(m.room.replace(";", ESCAPE), m.room)),
+    "FR-3 refusal-not-escaped: Writes the namespace that it refuses as it is.",
+    on.send(
+        lambda _, m: f"{m.wait};{m.namespace};{m.room};{m.event};1;0;{m.body!s}",
+        event=CONNECT,
+        namespace="no;where",
+        is_error=True,
+    ),
     "FR-3 body-unescaped: Reads the escape literal as a semicolon in the body too.",
     on.receive(do.serve_with(body=do.swap(ESCAPE, ";")), is_binary=False),
     "FR-5 separator-in-token: Puts a semicolon into the token of a disconnect.",
@@ -144,7 +151,9 @@ mutants(
         wait=is_client_token,
     ),
     "FR-8 event-without-text-is-no-error: Delivers an error event without a text as another event.",
-    on.receive(do.serve_with(is_error=False), event=do.is_event, is_error=True, body=EMPTY, wait=""),
+    on.receive(
+        do.serve_with(is_error=False), event=do.is_event, is_error=True, body=EMPTY, wait=""
+    ),
     "FR-9 error-sent-without-text: Sends an error without a text where the application has none.",
     on.receive(
         lambda _, m: f"{m.wait};{m.namespace};;fail;1;0;", event="fail", body=EMPTY, wait=bool
