@@ -289,9 +289,9 @@ class MembershipTracking(AskTracking):
             return False
         if wait in pending or (EXCHANGE_MARKER in wait and parse_wait(wait).token in pending):
             return True
-        if change is None:
-            return False
-        return self._state(key) in _ASKING or self._state(MembershipKey(key.namespace)) in _ASKING
+        if self._state(MembershipKey(message.namespace)) in _ASKING:
+            return True
+        return change is not None and self._state(key) in _ASKING
 
     # The actions of the table, by name in _ACTIONS.
 
