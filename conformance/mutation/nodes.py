@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
+from typing import Final
 
 from mutation.clusters import Node, NodeHooks, Payload
 from mutation.hooks import JOIN
@@ -119,7 +120,18 @@ def _sender_left_in(frame: Message) -> Message:
 def _not_after_nonsense(node: Node, _: str, payload: bytes) -> list[Heard] | None:
     if _frame(payload) is None:
         node.seen.add("nonsense")
-    return [] if node.seen else None
+        return []
+    is_after = bool(node.seen)
+    node.seen.clear()
+    return [] if is_after else None
+
+
+PASSED_ON: Final = ";app;;passed-on;0;0;"
+"""What a node puts before a payload that is not a frame, to have its server send it."""
+
+
+def _in_a_frame(_: Node, channel: str, payload: bytes) -> list[Heard] | None:
+    return [(channel, PASSED_ON.encode() + payload)] if _frame(payload) is None else None
 
 
 def _all_ends(channel: str, subscribed: Iterable[str]) -> Iterable[str]:
@@ -148,6 +160,10 @@ def _news_as_text(payload: Payload) -> Payload:
     if isinstance(payload, bytes) and b";news;" in payload:
         return payload.decode(errors="replace")
     return payload
+
+
+def _out_of_the_frame(payload: Payload) -> Payload:
+    return payload.removeprefix(PASSED_ON) if isinstance(payload, str) else payload
 
 
 def _without_special(*kept: str) -> Callable[[str], str]:
@@ -196,7 +212,9 @@ mutants(
     NodeHooks(deliver=_changed(lambda frame: frame.replace(room=""))),
     "SX-8 sender-told: Delivers a broadcast to its sender, too.",
     NodeHooks(deliver=_changed(_sender_left_in)),
-    "SX-8 stops-at-nonsense: Delivers nothing after a payload that is not a frame.",
+    "NM-1 nonsense-passed-on: Sends clients what it receives and is not a frame.",
+    NodeHooks(deliver=_in_a_frame, send=_out_of_the_frame),
+    "EV-9 stops-at-nonsense: Drops the frame after a payload that is not one.",
     NodeHooks(deliver=_not_after_nonsense),
     "EV-9 one-ends-all: Unsubscribes everything when one connection ends.",
     NodeHooks(ends=_all_ends),
