@@ -197,6 +197,14 @@ mutants(
             {} if op == "emit" and fields.get("room") and c.seen == {JOIN, DISCONNECT} else None
         ),
     ),
+    "NS-14 rooms-outlive-its-own-disconnect: Keeps its rooms when it disconnects their namespace.",
+    ClientFault(
+        receive=when(do.remember("event"), event=JOIN, wait=bool, is_error=False),
+        send=when(do.remember("event"), event=DISCONNECT, is_error=False),
+        failed=lambda c, op, fields: (
+            {} if op == "emit" and fields.get("room") and c.seen == {JOIN, DISCONNECT} else None
+        ),
+    ),
     "NS-15 empty-namespace-is-always-there: Handles events of the empty namespace too early.",
     on.receive(lambda _, m: m, event="echo", namespace="", is_connected=False),
     "NS-15 no-namespace-without-name: Has no namespace without a name.",
