@@ -182,7 +182,7 @@ mutants(
     on.receive(do.refuse(UNKNOWN), event=LEAVE, namespace="nowhere", wait=""),
     "NS-11 speaks-where-it-is-not: Sends events and asks for namespaces that are not connected.",
     ClientFault(failed=_speaks),
-    "NS-12 errors-carried-out: Performs a system ask with isError.",
+    "NS-12 errors-carried-out: Performs what a frame with isError names.",
     on.receive(
         do.serve_with(is_error=False, body=""), event=tuple(CHANGE_OF), is_error=True, answers=""
     ),
