@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -60,7 +61,7 @@ def main(
     if not check and not is_complete:
         shown = [_show(role, cases, names) for role in roles]
         if not any(shown):
-            raise click.UsageError("no case and mutant of one role match")
+            raise click.UsageError(f"no case and mutant of one role match{_near(names)}")
         return
     if cases or names:
         raise click.UsageError("--check and --all run all cases. Try: leave out --case, --mutant")
@@ -134,6 +135,13 @@ def _show(role: Role, patterns: Sequence[str], names: Sequence[str]) -> bool:
         others = f"  [not of {violated}: {' '.join(foreign)}]" if foreign else ""
         click.echo(f"{name} ({violated or 'benign'}): {' '.join(sorted(ids)) or '-'}{others}")
     return bool(kills)
+
+
+def _near(patterns: Sequence[str]) -> str:
+    """Name the mutants that those patterns resemble that match none, for the end of an error."""
+    unknown = [each for each in patterns if not any(fnmatchcase(name, each) for name in BANK)]
+    near = [name for each in unknown for name in get_close_matches(each, BANK, n=1)]
+    return f". Try: --mutant {' --mutant '.join(near)}" if near else ""
 
 
 def _run(plan: Plan, role: Role) -> dict[str, frozenset[str]]:

@@ -288,6 +288,12 @@ def test_the_command_refuses_patterns_that_match_nothing():
     assert run("--check", "--mutant", "codec-other-request").exit_code == 2
 
 
+def test_the_command_names_the_mutant_that_an_unknown_name_resembles():
+    refused = run("--mutant", "joined-without-notice")
+    assert refused.exit_code == 2
+    assert "match. Try: --mutant client-joined-without-notice\n" in refused.output
+
+
 def test_the_command_checks_a_role_and_writes_its_matrix(monkeypatch, tmp_path):
     path = tmp_path / "kills.json"
     monkeypatch.setattr(__main__, "REPORT", path)

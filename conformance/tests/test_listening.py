@@ -325,7 +325,7 @@ def test_a_client_may_speak_while_the_suite_connects_its_namespace(asked, replie
         ("client-binary-request", ["HS-1", "HS-7"], "HS-1.c1"),
         ("client-frame-before-request", ["TR-1"], "HS-1.seen"),
         ("client-return-not-announced", ["TR-9"], "TR-9.c1"),
-        ("client-request-answered", ["HS-9"], "HS-9.c2"),
+        ("client-late-request-answered", ["HS-8"], "HS-9.c2"),
     ],
 )
 def test_a_fault_is_found_without_a_driver(mutant, ids, killed):

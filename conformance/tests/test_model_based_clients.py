@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from mutation import BANK, work_clock
 from mutation.client_faults import ClientFault, faulty_client
 from mutation.client_faults import play as play_case
+from neffos_codec import Message, encode
 from neffos_conformance.cases.script import OPERATIONS
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.cli.main import cli
@@ -25,10 +26,12 @@ from neffos_conformance.model_based import (
     explore_driven,
     failures,
 )
-from neffos_conformance.model_based.actions import ActionKind
+from neffos_conformance.model_based.actions import ActionKind, SuiteAction
 from neffos_conformance.model_based.failures import CRASHED, STALLS, KnownFailures
+from neffos_conformance.model_based.frames import matching
 from neffos_conformance.model_based.generator import generate
 from neffos_conformance.model_based.links import run_on_client
+from neffos_conformance.model_based.model import SutModel
 from neffos_conformance.model_based.tables import transitions_of, why_unreachable
 from neffos_conformance.recordings.checking import check
 from neffos_conformance.runner.driver_protocol import DriverError
@@ -125,6 +128,74 @@ def test_any_part_of_a_sequence_is_a_sequence():
             assert (result.failure, result.trouble) == (None, "")
 
     work_clock.run(run())
+
+
+HANDLING, HELD, COMMANDED, ENDED = 3, 4, 5, 6
+"""Actions: an ask whose handler waits, one that may wait for that, a disconnect, and its end."""
+
+HELD_ASKS = {
+    "join": {"room": "r1", "event": "_OnRoomJoin"},
+    "leave": {"room": "r1", "event": "_OnRoomLeave"},
+    "event": {"event": "echo", "body": "t4"},
+    "handler-that-asks": {"event": "relay", "body": "t4"},
+    "silent-handler": {"event": "nobody", "body": "t4"},
+}
+
+
+def disconnecting(held: dict, *, is_crossed: bool) -> tuple[SuiteAction, ...]:
+    """Disconnect a namespace while an ask of the server may wait for a handler of another."""
+    on = partial(SuiteAction, connection=1, namespace="app")
+    ended = {"kind": ActionKind.ANSWER, "how": "done", "of": COMMANDED}
+    if is_crossed:
+        ended = {"kind": ActionKind.SEND, "event": "_OnNamespaceDisconnect"}
+    return (
+        SuiteAction(1, 1, ActionKind.OPEN, "plain"),
+        on(2, kind=ActionKind.SEND, event="_OnNamespaceConnect"),
+        on(HANDLING, kind=ActionKind.SEND, event="relay", body="t3"),
+        on(HELD, kind=ActionKind.SEND, **held),
+        on(COMMANDED, kind=ActionKind.COMMAND, how="disconnect"),
+        on(ENDED, **ended),
+    )
+
+
+# The model says nothing of rooms that change while both peers disconnect.
+@pytest.mark.parametrize(
+    ("held", "is_crossed"),
+    [
+        *((held, False) for held in HELD_ASKS),
+        *((held, True) for held, fields in HELD_ASKS.items() if "room" not in fields),
+    ],
+)
+def test_a_disconnect_may_overtake_asks_that_wait_for_a_handler(held, is_crossed):
+    actions = disconnecting(HELD_ASKS[held], is_crossed=is_crossed)
+    client = partial(faulty_client, CORRECT)
+    run = run_on_client(client, None, None, actions, KnownFailures(), SOON)
+    result = work_clock.run(run)
+    assert (result.failure, result.trouble) == (None, "")
+    assert result.performed == {each.number for each in actions}
+
+
+@pytest.mark.parametrize("held", HELD_ASKS.values(), ids=HELD_ASKS)
+def test_the_model_permits_a_refusal_of_what_was_overtaken_and_silence(held):
+    model = SutModel(Role.CLIENT)
+    connection = None
+    for action in disconnecting(held, is_crossed=False):
+        assert model.perform(action) is not None
+        connection = model.connections[1]
+        for expected in [*connection.messages]:
+            if expected.number == HELD:
+                continue  # it waits for the handler
+            model.arrived(expected, expected.answers[0])
+        if action.number == 1:
+            model.handshake(connection, "acceptance")
+
+    def is_permitted(number: int, event: str, room: str = "") -> bool:
+        refusal = Message(f"{number}", "app", room, event, True, False, "bad namespace")
+        return matching(connection.messages, encode(refusal), refusal) is not None
+
+    assert is_permitted(HELD, held["event"], held.get("room", ""))
+    assert not is_permitted(HANDLING, "relay")  # it was pending, and has ended (NS-18)
+    assert not any(model.is_due(each) for each in connection.messages)
 
 
 # -------------------------------------------------------------------- wrong clients

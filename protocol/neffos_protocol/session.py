@@ -229,10 +229,10 @@ class Session(HandshakeTracking):
         """Whether a message need not wait until those before it are handled.
 
         It is the reply to a pending ask of this peer, or it is about what this peer asks to
-        connect, disconnect, join or leave: what a caller handles may be waiting for the reply, and
-        the asks of both peers may cross. Or it asks for a namespace that is not offered, which is
-        refused in any state (NS-3). Or it disconnects what the handler at work belongs to, and the
-        application has no say in that (NS-13, NS-18).
+        connect, disconnect, join or leave: the application may be waiting for the reply, and the
+        asks of both peers may cross (EV-1). Or it asks for a namespace that is not offered, which
+        is refused in any state (NS-3). Or it disconnects what the handler at work belongs to, and
+        the application has no say in that (NS-13, NS-18).
 
         Args:
             payload: the message.

@@ -71,8 +71,10 @@ mutants(
     on.beside_raw(do.give(GONE), payload=do.begins("H"), is_accepted=True),
     "HS-9 request-ends-reading: Receives nothing more after an M that came before the acceptance.",
     on.receive_raw(do.deaf_after("M", "Mxyz")),
-    "HS-9 request-answered: Answers an M as a server would.",
-    on.beside_raw(do.give("A1"), payload=("M", b"M")),
+    "HS-8 late-request-answered: Answers an M that comes after the acceptance as a server would.",
+    on.beside_raw(do.give("A1"), payload=("M", b"M"), is_accepted=True),
+    "HS-9 request-answered: Answers an M that comes before the acceptance as a server would.",
+    on.beside_raw(do.give("A1"), payload=("M", b"M"), is_accepted=False),
     "HS-10 anything-is-acceptance: Treats any word but a refusal as the acceptance.",
     on.receive_raw(
         lambda c, payload: c.serve(f"A{payload}"),

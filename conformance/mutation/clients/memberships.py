@@ -182,7 +182,7 @@ mutants(
     on.receive(do.refuse(UNKNOWN), event=LEAVE, namespace="nowhere", wait=""),
     "NS-11 speaks-where-it-is-not: Sends events and asks for namespaces that are not connected.",
     ClientFault(failed=_speaks),
-    "NS-12 errors-carried-out: Performs a system ask with isError.",
+    "NS-12 errors-carried-out: Performs what a frame with isError names.",
     on.receive(
         do.serve_with(is_error=False, body=""), event=tuple(CHANGE_OF), is_error=True, answers=""
     ),
@@ -193,6 +193,14 @@ mutants(
     "NS-14 rooms-outlive-their-namespace: Keeps its rooms when their namespace is connected again.",
     ClientFault(
         receive=when(do.remember("event"), event=(JOIN, DISCONNECT), wait=bool, is_error=False),
+        failed=lambda c, op, fields: (
+            {} if op == "emit" and fields.get("room") and c.seen == {JOIN, DISCONNECT} else None
+        ),
+    ),
+    "NS-14 rooms-outlive-its-own-disconnect: Keeps its rooms when it disconnects their namespace.",
+    ClientFault(
+        receive=when(do.remember("event"), event=JOIN, wait=bool, is_error=False),
+        send=when(do.remember("event"), event=DISCONNECT, is_error=False),
         failed=lambda c, op, fields: (
             {} if op == "emit" and fields.get("room") and c.seen == {JOIN, DISCONNECT} else None
         ),

@@ -12,7 +12,7 @@ from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
 from mutation.fault_proxy import Frame, FrameEffect, Tunnel
-from mutation.hooks import CONNECT, Effect, Hooks, Payload, Payloads, ServerContext
+from mutation.hooks import CONNECT, DISCONNECT, Effect, Hooks, Payload, Payloads, ServerContext
 from mutation.registry import mutant, mutants
 from neffos_asyncio import ON_NATIVE_MESSAGE, Server
 from neffos_asyncio.server import ID_IN_USE
@@ -195,6 +195,14 @@ mutants(
     _holding(lambda held: held[::-1]),
     "HS-13 early-connects-last: Handles early connects after all else that came early.",
     _holding(lambda held: sorted(held, key=lambda each: CONNECT in str(each))),
+    "HS-13 early-connect-decided-late: Connects only behind the disconnect that followed closely.",
+    on.receive(
+        do.empty_reply,
+        event=DISCONNECT,
+        namespace="any",
+        wait=bool,
+        namespaces=lambda names: list(names) == ["any"],
+    ),
     "HS-17 accepts-before-it-checks: Accepts while the application still checks, and refuses then.",
     _answers(lambda sent: ["A1", sent], "H"),
 )

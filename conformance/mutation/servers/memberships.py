@@ -291,9 +291,9 @@ mutants(
     on.receive(_perform, event=OTHERS, wait=""),
     "NS-10 no-op-requests-taken: Performs a disconnect, a join and a leave that are to do nothing.",
     on.receive(do.serve_with(is_no_op=False), event=OTHERS, is_no_op=True),
-    "NS-12 errors-carried-out: Performs system asks that are marked as errors, as Go does.",
+    "NS-12 errors-carried-out: Performs what a frame with isError names, as Go does.",
     on.receive(_perform_aloud, event=CHANGES, is_error=True, answers=""),
-    "NS-12 errors-carried-out-in-silence: Performs system asks that are errors, without a reply.",
+    "NS-12 errors-carried-out-in-silence: Performs what an error frame names, without a reply.",
     on.receive(_perform, event=CHANGES, is_error=True, answers=""),
     "NS-14 rooms-left-aloud: Reports each room that ends with its namespace.",
     on.moved(

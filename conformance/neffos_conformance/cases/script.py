@@ -64,6 +64,9 @@ has, and the broker as connection 0, where the suite hears what has the mark ``<
     0 > ns/app text                  the suite publishes this; 0 >b likewise
     0 expect-nothing                 the servers publish nothing before they reply to a barrier
 
+An argument of ``do``, ``saw`` or ``unseen`` that has a space is in quotes: ``saw native "to all"``.
+Other verbs, such as ``did`` and ``failed``, take the rest of the line as it is, without quotes.
+
 The interop conversation, of a client with a server, has the last five of a client and ``dial``.
 
 ``<<case>>`` is unique to a case. It goes into whatever other cases could receive, such as the

@@ -460,6 +460,7 @@ class SutModel(SutState):
         """Note that an expected message arrived; give what the suite answers immediately."""
         connection = self.connections[expected.connection]
         connection.expected.remove(expected)
+        connection.held.pop(expected.number, None)
         if not self.is_client and connection.phase == "awaiting" and isinstance(message, str):
             if message.startswith("A"):
                 connection.id = message[1:]

@@ -33,6 +33,7 @@ def send(state: SutState, action: SuiteAction) -> list[Output] | None:
     connection = state.connections[action.connection]
     message = frames.message_of(action, is_for_client=state.is_client)
     change = names.CHANGE_OF.get(action.event)
+    may_wait = state.waits(action.connection)
     if change is not None:
         is_done = _system_ask(state, action, message, change)
     elif (message.namespace, None) in connection.undecided:
@@ -51,6 +52,8 @@ def send(state: SutState, action: SuiteAction) -> list[Output] | None:
         return None
     if message.wait:
         state.tokens[message.wait] = action.number
+        if may_wait and not message.is_error and (change is None or change.is_of_room):
+            connection.held[action.number] = message
     blame_wrong_reply(state, action, action.namespace)
     if action.has_token and action.mark == frames.EXCHANGE and not state.is_client:
         message = message.replace(wait=f"${frames.EXCHANGE}{action.number}")

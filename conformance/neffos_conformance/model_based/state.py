@@ -31,7 +31,7 @@ from neffos_conformance.model_based.tables import TransitionKey
 from neffos_conformance.runner.driver_protocol import fields_of
 from neffos_protocol import Role
 from neffos_protocol.events import Change
-from neffos_protocol.names import REQUEST_EVENT
+from neffos_protocol.names import BAD_NAMESPACE, REQUEST_EVENT
 from neffos_protocol.state_machines import (
     HANDSHAKE,
     INCOMING_ASK,
@@ -83,6 +83,7 @@ class ConnectionState:
         undecided: the namespaces and rooms whose next state depends on a message to come.
         expected: what the peer must or may send and report.
         leaving: the rooms that ``leave-all`` has yet to leave, by its action.
+        held: the suite's asks inside a namespace that may wait for a handler, by their actions.
         ending: the requirement by which the peer ends the connection, or confirms its end.
         is_over: it has ended.
     """
@@ -95,6 +96,7 @@ class ConnectionState:
     undecided: set[Scope] = field(default_factory=set)
     expected: list[Expectation] = field(default_factory=list)
     leaving: dict[int, list[Scope]] = field(default_factory=dict)
+    held: dict[int, Message] = field(default_factory=dict)
     ending: str = ""
     is_over: bool = False
 
@@ -130,6 +132,7 @@ class ConnectionState:
             undecided={*self.undecided},
             expected=[copy(each) for each in self.expected],
             leaving={of: [*rooms] for of, rooms in self.leaving.items()},
+            held={**self.held},
         )
 
     def is_live(self, namespace: str, room: str = "") -> bool:
@@ -342,6 +345,8 @@ class SutState:
         connection.expected = [
             each for each in connection.expected if each.is_deferred or not each.must
         ]
+        if not self.waits(number):
+            connection.held.clear()
 
     # ------------------------------------------------------------ the tables
 
@@ -462,6 +467,20 @@ class SutState:
             if is_open and expected.ends_with(namespace):
                 expected.must = False
                 expected.undecided = None
+        self._permit_refusals(connection, namespace)
+
+    def _permit_refusals(self, connection: ConnectionState, namespace: str) -> None:
+        """Permit ``bad namespace`` for the asks that a peer begins to handle only now.
+
+        What has disconnected the namespace may have passed them (EV-1). They are not pending then,
+        so that NS-17 is about them and not NS-18.
+        """
+        for of, ask in [*connection.held.items()]:
+            if ask.namespace == namespace:
+                del connection.held[of]
+                refusal = ask.error_reply(BAD_NAMESPACE)
+                permitted = Expectation(of, connection.number, (refusal,), "", must=False)
+                connection.expected.append(permitted)
 
     def _end_ask(self, number: int, ask: PeerAsk) -> None:
         ask.state = "ended"
