@@ -439,5 +439,5 @@ mutants(
         operations=do.has("leave-all"),
     ),
     "EV-6 errors-delivered-as-bodies: Delivers an error as if its text were a body.",
-    on.observes(lambda _, seen: {**seen, "error": None}, error=bool),
+    on.observes(lambda _, seen: {**seen, "error": None}, error=bool, text=bool),
 )
