@@ -61,7 +61,10 @@ def running():
 
     async def listen():
         session = ListeningSession(
-            select(client_cases(), ["TR-1.c1", "NS-3.c1", "NS-17.c3", "NS-1"])
+            select(
+                client_cases(),
+                ["TR-1.c1", "NS-3.c1", "NS-17.c3", "ALL-c1", "ALL-c2", "NS-1.c1", "NS-5.c3"],
+            )
         )
         session.peer = EVIL
         session.results[failing.id] = Result(failing, Verdict.FAIL, EVIL, actual=EVIL)
