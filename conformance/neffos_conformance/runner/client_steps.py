@@ -292,15 +292,17 @@ async def accepting_clients(
         seed: of everything random in it.
     """
     queue: asyncio.Queue[UpgradeRequest] = asyncio.Queue()
+    reading: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            incoming = await WireConnection.incoming(reader, writer)
-        except asyncio.CancelledError:
-            writer.transport.abort()
-            return
+    async def read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        incoming = await WireConnection.incoming(reader, writer)
         if incoming is not None:
             queue.put_nowait(between(incoming) if between else incoming)
+
+    def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(read(reader, writer))
+        reading[task] = writer
+        task.add_done_callback(reading.pop)
 
     listener = await asyncio.start_server(client, "127.0.0.1", 0)
     try:
@@ -311,6 +313,10 @@ async def accepting_clients(
             yield reached, queue
     finally:
         listener.close()
+        await asyncio.sleep(0)  # who has come by now has a task
+        for task, writer in [*reading.items()]:  # one that has not begun could not close it
+            task.cancel()
+            writer.transport.abort()
         while not queue.empty():  # no one accepts these any more
             await queue.get_nowait().refuse(503)
 

@@ -300,7 +300,11 @@ public final class Vectors {
                     }
                 }
                 case "frame" -> values.put("message", values((Frame) value));
-                case "payload" -> values.put("payload", described((Payload) value));
+                case "payload" -> {
+                    if (!((Payload) value).isEmpty()) {
+                        values.put("payload", described((Payload) value));
+                    }
+                }
                 default -> put(values, component.getName(), value.toString());
             }
         }
