@@ -150,10 +150,6 @@ mutants(
         body=EMPTY,
         wait=is_client_token,
     ),
-    "FR-8 event-without-text-is-no-error: Delivers an error event without a text as another event.",
-    on.receive(
-        do.serve_with(is_error=False), event=do.is_event, is_error=True, body=EMPTY, wait=""
-    ),
     "FR-9 error-sent-without-text: Sends an error without a text where the application has none.",
     on.receive(
         lambda _, m: f"{m.wait};{m.namespace};;fail;1;0;", event="fail", body=EMPTY, wait=bool
