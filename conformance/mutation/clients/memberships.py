@@ -94,6 +94,11 @@ def _joins_late(c: ClientContext, m: Message) -> Effect:
     return c.serve(late[0].replace(wait="own")) if late else None
 
 
+def _keeps_rooms(c: ClientContext, op: str, fields: Values) -> Values | None:
+    """Accept an event to a room that was joined before its namespace was disconnected."""
+    return {} if op == "emit" and fields.get("room") and c.seen == {JOIN, DISCONNECT} else None
+
+
 def _server_first(c: ClientContext, m: Message) -> Effect:
     if m.event == CONNECT and m.wait:
         c.kept.append("server")
@@ -193,17 +198,13 @@ mutants(
     "NS-14 rooms-outlive-their-namespace: Keeps its rooms when their namespace is connected again.",
     ClientFault(
         receive=when(do.remember("event"), event=(JOIN, DISCONNECT), wait=bool, is_error=False),
-        failed=lambda c, op, fields: (
-            {} if op == "emit" and fields.get("room") and c.seen == {JOIN, DISCONNECT} else None
-        ),
+        failed=_keeps_rooms,
     ),
     "NS-14 rooms-outlive-its-own-disconnect: Keeps its rooms when it disconnects their namespace.",
     ClientFault(
         receive=when(do.remember("event"), event=JOIN, wait=bool, is_error=False),
         send=when(do.remember("event"), event=DISCONNECT, is_error=False),
-        failed=lambda c, op, fields: (
-            {} if op == "emit" and fields.get("room") and c.seen == {JOIN, DISCONNECT} else None
-        ),
+        failed=_keeps_rooms,
     ),
     "NS-15 empty-namespace-is-always-there: Handles events of the empty namespace too early.",
     on.receive(lambda _, m: m, event="echo", namespace="", is_connected=False),

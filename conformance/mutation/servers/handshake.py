@@ -195,7 +195,7 @@ mutants(
     _holding(lambda held: held[::-1]),
     "HS-13 early-connects-last: Handles early connects after all else that came early.",
     _holding(lambda held: sorted(held, key=lambda each: CONNECT in str(each))),
-    "HS-13 early-connect-decided-late: Connects only behind the disconnect that followed closely.",
+    "HS-13 early-connect-decided-late: Connects only after the disconnect that followed closely.",
     on.receive(
         do.empty_reply,
         event=DISCONNECT,

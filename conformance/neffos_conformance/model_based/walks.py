@@ -88,8 +88,8 @@ SHIFTS: Final = 7
 each."""
 
 SWAPPED: Final = {"any": "semi;colon", "semi;colon": "any"}
-"""Namespaces that change places in one walk of ``EARLY`` with a client, whose handlers are alike in
-both: what a fault does to one name meets every row, and every history, there alone."""
+"""Namespaces that change places in one of ``EARLY`` walks with a client, whose handlers are alike
+in both. So all rows and histories meet the name with a semicolon, too."""
 
 EARLY: Final = 3
 """One walk in so many begins with events in a namespace that others connect later, and one with
