@@ -92,8 +92,15 @@ SWAPPED: Final = {"any": "semi;colon", "semi;colon": "any"}
 in both. So all rows and histories meet the name with a semicolon, too."""
 
 EARLY: Final = 3
-"""One walk in so many begins with events in a namespace that others connect later, and one with
-``app`` connected."""
+"""One walk in so many begins with events in a namespace that others connect later, one with ``app``
+connected, and one of a client with the namespace of native messages."""
+
+OWN: Final = 3
+"""In one phase of so many, a client itself joins the room that a block visits, and in the next one
+it leaves it."""
+
+REFUSED: Final = 5
+"""One of so many system asks of a client is refused."""
 
 SHORT: Final = 3
 """Rows of a connection that has no more of them, and of which a walk has as many."""
@@ -234,6 +241,8 @@ class _Walk:
         strange = STRANGE[self._number // EARLY % len(STRANGE)]
         if self._number % EARLY == 1:
             self._ask(Change.CONNECT, "app", "")
+        if self._number % EARLY == 2 and self._is_client:
+            self._ask(Change.CONNECT, "", "")
         self._ask(Change.CONNECT, strange, "", is_no_op=True, is_followed=True)
         self._send("fail", strange, body=self._body(self._number), has_token=False)
         if self._number % EARLY == 0:
@@ -289,9 +298,9 @@ class _Walk:
         namespace = ("app", "any")[phase % 2]
         for n in range(ROWS):
             if n == 2:
-                self._enter(row, namespace, visited)
+                self._enter(phase, namespace, visited)
             if n == 7:
-                self._ask(Change.LEAVE, namespace, visited, is_followed=True)
+                self._exit(phase, namespace, visited)
             if n == 8:
                 self._ask_in_vain(phase, visited)
             if n % 3 == 2 and self._is_client:
@@ -327,6 +336,8 @@ class _Walk:
         change, room = ((Change.JOIN, visited), (Change.DISCONNECT, ""))[turn % 2]
         self._ask(change, "any", room, is_followed=True, **flaw)
         if self._is_more:
+            if self._is_client:
+                self._frame(self._row_of(phase), ("strange", "", True), "")
             self._ask(Change.LEAVE, "semi;colon", visited, is_followed=True)
             self._join_in_vain()
             self._connect_in_vain(self._row_of(phase))
@@ -345,12 +356,20 @@ class _Walk:
             self._answer(self._made[-1], "body", values.body(row, self._next, is_binary=False))
             self._send("echo", "sticky", body=self._body(row), is_followed=True)
 
-    def _enter(self, row: int, namespace: str, room: str) -> None:
-        if self._is_client or row % 3 or namespace != "app":
+    def _enter(self, phase: int, namespace: str, room: str) -> None:
+        if self._is_client and self._is_more and phase % OWN == 0:
+            self._have_ask(Change.JOIN, namespace, room)
+        elif self._is_client or self._row_of(phase) % 3 or namespace != "app":
             self._ask(Change.JOIN, namespace, room, is_followed=True)
         else:
             self._send("join-me", namespace, body=room, has_token=False)
             self._answer(self._made[-1], "done")
+
+    def _exit(self, phase: int, namespace: str, room: str) -> None:
+        if self._is_client and self._is_more and phase % OWN == 1:
+            self._have_ask(Change.LEAVE, namespace, room)
+        else:
+            self._ask(Change.LEAVE, namespace, room, is_followed=True)
 
     # ------------------------------------------------------------ rows
 
@@ -527,10 +546,12 @@ class _Walk:
         self._send(REQUEST_EVENT[change], namespace, room=name, mark=mark, **fields)
 
     def _have_ask(self, change: Change, namespace: str, room: str) -> None:
-        """Have a client send a system ask."""
-        if self._command(change.value, namespace, room=self._rooms.get(room, room)):
-            self._answer(self._made[-1], "done")
-        else:
+        """Have a client send a system ask; where that is refused, the suite sends it."""
+        is_asked = self._command(change.value, namespace, room=self._rooms.get(room, room))
+        is_refused = self._is_more and len(self._made) % REFUSED == 0
+        if is_asked:
+            self._answer(self._made[-1], "error" if is_refused else "done")
+        if is_refused or not is_asked:
             self._ask(change, namespace, room)
 
     def _command(self, op: str, namespace: str, **fields: Any) -> bool:
