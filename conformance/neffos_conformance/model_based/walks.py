@@ -60,7 +60,7 @@ PHASES: Final[Sequence[Sequence[Step]]] = (
     (("pend", "app", ""),),
     (("pend", "app", ""),),
     (("answer", "", ""), ("refuse", "app", "")),
-    (("disconnect", "app", ""),),
+    (("leave-all", "app", ""), ("disconnect", "app", "")),
     (("connect", "app", ""), ("join", "app", "A")),
     (("join", "app", "B"), ("join", "app", "C"), ("disconnect", "any", ""), ("connect", "any", "")),
     (("leave", "app", "A"),),
@@ -263,6 +263,9 @@ class _Walk:
         elif what == "early":
             if self._number % 2:  # beside one room, and not beside several alone
                 self._ask(Change.CONNECT, namespace, room)
+        elif what == "leave-all":
+            if self._is_client and self._is_more:
+                self._command("leave-all", namespace)
         elif what == "many":
             self._many()
         elif namespace or self._is_client:  # no server has the empty one beside others
