@@ -118,8 +118,22 @@ _HEAD: Final = re.compile(r"<th(?=[ >])(?![^>]*\bscope=)")
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Have each head of a column say that it is one: Markdown does not."""
-    return _HEAD.sub('<th scope="col"', html)
+    """Have each head of a column say that it is one, which Markdown does not; name stacked cells."""
+    return _STACKED.sub(_labelled, _HEAD.sub('<th scope="col"', html))
+
+
+_STACKED: Final = re.compile(r'<div class="stacked">.*?</div>', re.DOTALL)
+"""A table whose rows are blocks on a telephone, where each cell stands beside the head of its column."""
+
+
+def _labelled(found: re.Match[str]) -> str:
+    heads, body = found[0].split("</thead>", 1)
+    labels = [re.sub("<[^>]+>", "", each) for each in re.findall("<th.*?</th>", heads)]
+    rows = body.split("<tr>")
+    for at, row in enumerate(rows):
+        left = iter(labels)
+        rows[at] = re.sub("<td", lambda _: f'<td data-label="{next(left)}"', row)  # noqa: B023
+    return f"{heads}</thead>{'<tr>'.join(rows)}"
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:

@@ -8,8 +8,11 @@ from typing import Final
 from generate.text import table, verbatim
 from neffos_conformance.runner.refusals import refusals
 
-_OPTION: Final = re.compile(r"(?<![\w-])(--[a-z]+(?:-[a-z]+)*)")
-"""An option of a command. A browser would break the line after its hyphens."""
+_CODE: Final = re.compile(
+    r"(?<![\w-])(--[a-z]+(?:-[a-z]+)*(?: '[^']*'| (?:[a-z]+:)?[/A-Z][\w:/@]*\w)?"
+    r"|proxy_(?:http_version|set_header) [^;]+;)"
+)
+"""An option of a command, perhaps with its value, or a directive of nginx."""
 
 
 def table_of(*steps: str) -> str:
@@ -23,8 +26,10 @@ def table_of(*steps: str) -> str:
 
 
 def _remedy(text: str) -> str:
-    """Give a remedy, with each option as code, on one line."""
-    parts = _OPTION.split(text)
+    """Give a remedy, with each option and directive as code, on one line."""
+    parts = _CODE.split(text)
     parts = [verbatim(each) for each in parts]
-    parts[1::2] = [f'<code class="option">{each}</code>' for each in parts[1::2]]
+    for at in range(1, len(parts), 2):  # a browser would break an option alone after its hyphens
+        kept = "" if " " in parts[at] else ' class="option"'
+        parts[at] = f"<code{kept}>{parts[at]}</code>"
     return "".join(parts)
