@@ -118,12 +118,12 @@ _HEAD: Final = re.compile(r"<th(?=[ >])(?![^>]*\bscope=)")
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Have each head of a column say that it is one, which Markdown does not; name stacked cells."""
+    """Have each head of a column say that it is one, and label the cells of stacked tables."""
     return _STACKED.sub(_labelled, _HEAD.sub('<th scope="col"', html))
 
 
 _STACKED: Final = re.compile(r'<div class="stacked">.*?</div>', re.DOTALL)
-"""A table whose rows are blocks on a telephone, where each cell stands beside the head of its column."""
+"""A table whose rows are blocks on a telephone: the head of its column labels each cell."""
 
 
 def _labelled(found: re.Match[str]) -> str:
