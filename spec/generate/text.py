@@ -48,6 +48,22 @@ def verbatim(text: str) -> str:
     )
 
 
+_OPTION: Final = re.compile(
+    r"(?<![\w-])(--[a-z]+(?:-[a-z]+)*(?: '[^']*'| (?:[a-z]+:)?[/A-Z][\w:/@]*\w)?"
+    r"|proxy_(?:http_version|set_header) [^;]+;)"
+)
+"""An option of a command, perhaps with its value, or a directive of nginx."""
+
+
+def with_options(text: str) -> str:
+    """Give a text that Markdown leaves alone, with each option and directive as code."""
+    parts = [verbatim(each) for each in _OPTION.split(text)]
+    for at in range(1, len(parts), 2):  # a browser would break an option alone after its hyphens
+        kept = "" if " " in parts[at] else ' class="option"'
+        parts[at] = f"<code{kept}>{parts[at]}</code>"
+    return "".join(parts)
+
+
 def of_peer(text: str) -> str:
     """Give a text that a peer or a recording wrote as HTML that Markdown leaves alone, on one line.
 
