@@ -35,7 +35,7 @@ from generate import (
     whole,
     workbench,
 )
-from generate.text import one_line
+from generate.text import labelled, one_line
 from jinja2 import Environment, StrictUndefined
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -119,21 +119,7 @@ _HEAD: Final = re.compile(r"<th(?=[ >])(?![^>]*\bscope=)")
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Have each head of a column say that it is one, and label the cells of stacked tables."""
-    return _STACKED.sub(_labelled, _HEAD.sub('<th scope="col"', html))
-
-
-_STACKED: Final = re.compile(r'<div class="stacked">.*?</div>', re.DOTALL)
-"""A table whose rows are blocks on a telephone: the head of its column labels each cell."""
-
-
-def _labelled(found: re.Match[str]) -> str:
-    heads, body = found[0].split("</thead>", 1)
-    labels = [re.sub("<[^>]+>", "", each) for each in re.findall("<th.*?</th>", heads)]
-    rows = body.split("<tr>")
-    for at, row in enumerate(rows):
-        left = iter(labels)
-        rows[at] = re.sub("<td", lambda _: f'<td data-label="{next(left)}"', row)  # noqa: B023
-    return f"{heads}</thead>{'<tr>'.join(rows)}"
+    return labelled(_HEAD.sub('<th scope="col"', html))
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:

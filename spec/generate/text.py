@@ -145,3 +145,23 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]], *, numbers: int = 
     head = list(head)
     rules = ["---"] * (len(head) - numbers) + ["---:"] * numbers
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rules, *rows))
+
+
+_STACKED: Final = re.compile(r'<div class="stacked">.*?</div>', re.DOTALL)
+"""A table whose rows are blocks on a telephone: the head of its column labels each cell."""
+
+
+def labelled(page: str) -> str:
+    """Give the HTML of a page, in which each cell of a stacked table has its label."""
+    return _STACKED.sub(_labelled, page)
+
+
+def _labelled(found: re.Match[str]) -> str:
+    heads, body = found[0].split("</thead>", 1)
+    labels = [re.sub("<[^>]+>", "", each) for each in re.findall("<th.*?</th>", heads)]
+    head, *rows = body.split("<tr>")
+    for at, row in enumerate(rows):
+        first, *cells = row.split("<td")
+        own = (f'<td data-label="{name}"{each}' for name, each in zip(labels, cells, strict=True))
+        rows[at] = first + "".join(own)
+    return f"{heads}</thead>{'<tr>'.join([head, *rows])}"
