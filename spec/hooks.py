@@ -35,7 +35,7 @@ from generate import (
     whole,
     workbench,
 )
-from generate.text import one_line
+from generate.text import labelled, one_line
 from jinja2 import Environment, StrictUndefined
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -118,8 +118,8 @@ _HEAD: Final = re.compile(r"<th(?=[ >])(?![^>]*\bscope=)")
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Have each head of a column say that it is one: Markdown does not."""
-    return _HEAD.sub('<th scope="col"', html)
+    """Have each head of a column say that it is one, and label the cells of stacked tables."""
+    return labelled(_HEAD.sub('<th scope="col"', html))
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:

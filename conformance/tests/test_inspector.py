@@ -76,7 +76,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(DOCS / "inspector.md", docs)
     shutil.copytree(DOCS / "inspector", docs / "inspector")
     for name in ("index", "frame", "workbench"):
-        (docs / f"{name}.md").write_text("# Another page\n\n## Two readings\n", "utf-8")
+        content = "# Another page\n\n## Strict and lenient decoding\n"
+        (docs / f"{name}.md").write_text(content, "utf-8")
     plain = re.sub(r"!!python/\S+", "", (DOCS.parent / "mkdocs.yml").read_text("utf-8"))
     whole = yaml.safe_load(plain)
     config = {

@@ -493,6 +493,37 @@ def test_the_first_use_of_a_term_leads_to_the_glossary():
     assert "#frame" not in shown
 
 
+def test_code_that_is_written_as_html_has_no_links():
+    shown = rendered("<code>a&#59;room FR-1 *x*</code>, a room", {"FR-1": "frame.md"})
+    assert "<code>a&#59;room FR-1 *x*</code>, a <a" in shown
+
+
+def test_an_option_in_a_help_text_is_code():
+    shown = text.with_options("With --header 'A: env:B', --dry-run or --ca FILE of *it*")
+    assert re.findall("<code[^>]*>(.+?)</code>", shown) == [
+        text.verbatim(each) for each in ("--header 'A: env:B'", "--dry-run", "--ca FILE")
+    ]
+    assert "*it*" not in shown
+
+
+def test_each_cell_of_a_stacked_table_has_the_head_of_its_column():
+    rows = text.table(("a", "*b*"), [("1", "2"), ("3", "")])
+    page = Markdown(extensions=["tables", "md_in_html"]).convert(
+        f"{rows}\n\n<div class='stacked' markdown>\n\n{rows}\n\n</div>"
+    )
+    tree = html.fromstring(text.labelled(page))
+    assert tree.xpath("//td/@data-label") == ["a", "b"] * 2
+    assert [each.text for each in tree.xpath("//td[@data-label]")] == ["1", "2", "3", None]
+
+
+def test_failures_of_one_reason_share_a_row():
+    shown = known.known_failures("")
+    assert "&#96;" not in shown
+    for file in shown.split("### ")[1:]:
+        rows = [line.split(" | ", 1)[1] for line in file.splitlines() if line.startswith("| [")]
+        assert len(rows) == len(set(rows))
+
+
 def test_an_unknown_id_is_a_warning(caplog):
     assert "<a" not in rendered("see FR-99", {"FR-1": "frame.md"})
     assert [record.levelname for record in caplog.records] == ["WARNING"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import click
 
-from generate.text import one_line, table, verbatim
+from generate.text import one_line, table, verbatim, with_options
 from neffos_conformance.cli.main import EXIT_STATUS, cli
 from neffos_conformance.cli.manual import PROGRAM, contexts
 
@@ -41,8 +41,8 @@ def _section(path: str, context: click.Context) -> Iterator[str]:
     yield f"## {path} {{#{_anchor(path)}}}"
     yield f"```text\n{one_line(context.command.get_usage(context)).removeprefix('Usage: ')}\n```"
     for paragraph in inspect.cleandoc(context.command.help or "").split("\n\n"):
-        yield verbatim(one_line(paragraph))
+        yield with_options(one_line(paragraph))
     options = [each for each in context.command.params if isinstance(each, click.Option)]
     if records := [record for each in options if (record := each.get_help_record(context))]:
-        rows = ((f"<code>{verbatim(name)}</code>", verbatim(text)) for name, text in records)
+        rows = ((f"<code>{verbatim(name)}</code>", with_options(text)) for name, text in records)
         yield table(("option", ""), rows)

@@ -48,9 +48,6 @@ UNSEEN: Final = {
 }
 """The requirements that a release violates though no case of it fails, and why that is so."""
 
-GAP: Final = '<span class="gap">&ndash;</span>'
-"""The cell of a release that was not tested."""
-
 
 def recorded_on() -> str:
     """Give the day on which the history was recorded."""
@@ -70,7 +67,7 @@ def timeline(group: str) -> str:
     if not systems:
         return "*No run of these is recorded yet.*"
     first = next(iter(systems.values()))
-    head = ("what", "violated by", *(f"{each}" for each in first.versions))
+    head = ("what", "violated by", *_tried(first))
     rows = [
         (_what(name), _ranges(first.versions, found), *_cells(first, found))
         for name, cases in _named(first.role)
@@ -114,10 +111,12 @@ def _is_shown(name: str, versions: Sequence[str], found: Mapping[str, Trials]) -
 
 
 def _cells(history: ReleaseHistory, found: Mapping[str, Trials]) -> list[str]:
-    return [
-        GAP if version in history.gaps else _cell({k: v[version].outcome for k, v in found.items()})
-        for version in history.versions
-    ]
+    return [_cell({k: v[each].outcome for k, v in found.items()}) for each in _tried(history)]
+
+
+def _tried(history: ReleaseHistory) -> list[str]:
+    """Give the releases that are no gaps."""
+    return [each for each in history.versions if each not in history.gaps]
 
 
 def _cell(outcomes: Mapping[str, Conformance]) -> str:

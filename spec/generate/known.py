@@ -158,19 +158,21 @@ def known_failures(root: str) -> str:
 
 
 def _known_failures(root: str, name: str, entries: Sequence[dict[str, Any]]) -> str:
-    lines = []
+    alike: dict[tuple[str, str, str], list[str]] = {}
     for entry in entries:
-        ids = ", ".join(_case(root, id_) for id_ in entry["cases"])
-        why = verbatim(" ".join(entry["reason"].split()))
-        link = entry["link"]
+        key = (entry["verdict"], entry["reason"], entry["link"])
+        alike.setdefault(key, []).extend(entry["cases"])
+    lines = []
+    for (verdict, reason, link), ids in alike.items():
         shown = link if link.startswith("DV-") else f"[source]({link})"
-        lines.append((ids, entry["verdict"], f"{why} ({shown})"))
+        every = ", ".join(_case(root, id_) for id_ in dict.fromkeys(ids))
+        lines.append((every, verdict, f"{of_peer(reason)} ({shown})"))
     return f"### {name}\n\n{table(('cases', 'verdict', 'why'), lines)}"
 
 
 def _case(root: str, id_: str) -> str:
     page = cases.pages().get(id_)
-    return f"[{id_}]({root}{page}#{id_})" if page else f"`{id_}`"
+    return f"[{id_}]({root}{page}#{id_}){{.ref}}" if page else f"`{id_}`"
 
 
 def mutants(root: str) -> str:

@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element
 from markdown import Markdown
 from markdown.extensions import Extension
 from markdown.inlinepatterns import InlineProcessor
+from markdown.util import AtomicString
 from mkdocs.plugins import get_plugin_logger
 
 from generate import cases
@@ -32,6 +33,11 @@ _ID: Final = rf"(?<![\w/#.-])(?:(?:{'|'.join(FAMILIES)}|DV)-\d+(?:\.c?\d+)?|ALL-
 
 _BEFORE_STRONG: Final = 65
 """After links (160) and before emphasis (60), in Python-Markdown's order of inline patterns."""
+
+_CODE: Final = r'<code(?: class="([\w-]+)")?>([^<]*)</code>'
+
+_BEFORE_HTML: Final = 91
+"""Before the tags of HTML (90), whose content would be read as text."""
 
 GLOSSARY: Final = "terms.md"
 """The page that defines the terms. Those with an anchor get links."""
@@ -59,8 +65,20 @@ class References(Extension):
 
     def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 - Python-Markdown's name
         """Register the pattern."""
+        md.inlinePatterns.register(_Code(_CODE, md), "html-code", _BEFORE_HTML)
         md.inlinePatterns.register(_Reference(self._pages, md), "requirement-id", _BEFORE_STRONG)
         md.inlinePatterns.register(_Term(md), "term", _BEFORE_STRONG - 1)
+
+
+class _Code(InlineProcessor):
+    """Code that is written as HTML, because a payload may hold any character."""
+
+    def handleMatch(  # type: ignore[override]  # noqa: N802 - Python-Markdown's name
+        self, m: re.Match[str], data: str
+    ) -> tuple[Element, int, int]:
+        code = Element("code", {"class": m[1]} if m[1] else {})
+        code.text = AtomicString(m[2])
+        return code, m.start(0), m.end(0)
 
 
 class _Reference(InlineProcessor):

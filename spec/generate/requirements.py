@@ -46,7 +46,7 @@ from neffos_protocol.catalogue import (
 TITLE: Final = 90
 """Characters of the title of a requirement's page."""
 
-_UNSAID: Final = re.compile(r"^A (?:peer|client|server|sender|receiver) ")
+_UNSAID: Final = re.compile(r"^A (?:peer|client|server|sender|receiver) (?=MUST|SHOULD|MAY)")
 """What begins most sentences, and says nothing in a title."""
 
 DOCS: Final = Path(__file__).parents[1] / "docs"

@@ -48,6 +48,22 @@ def verbatim(text: str) -> str:
     )
 
 
+_OPTION: Final = re.compile(
+    r"(?<![\w-])(--[a-z]+(?:-[a-z]+)*(?: '[^']*'| (?:[a-z]+:)?[/A-Z][\w:/@]*\w)?"
+    r"|proxy_(?:http_version|set_header) [^;]+;)"
+)
+"""An option of a command, perhaps with its value, or a directive of nginx."""
+
+
+def with_options(text: str) -> str:
+    """Give a text that Markdown leaves alone, with each option and directive as code."""
+    parts = [verbatim(each) for each in _OPTION.split(text)]
+    for at in range(1, len(parts), 2):  # a browser would break an option alone after its hyphens
+        kept = "" if " " in parts[at] else ' class="option"'
+        parts[at] = f"<code{kept}>{parts[at]}</code>"
+    return "".join(parts)
+
+
 def of_peer(text: str) -> str:
     """Give a text that a peer or a recording wrote as HTML that Markdown leaves alone, on one line.
 
@@ -129,3 +145,23 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]], *, numbers: int = 
     head = list(head)
     rules = ["---"] * (len(head) - numbers) + ["---:"] * numbers
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rules, *rows))
+
+
+_STACKED: Final = re.compile(r'<div class="stacked">.*?</div>', re.DOTALL)
+"""A table whose rows are blocks on a telephone: the head of its column labels each cell."""
+
+
+def labelled(page: str) -> str:
+    """Give the HTML of a page, in which each cell of a stacked table has its label."""
+    return _STACKED.sub(_labelled, page)
+
+
+def _labelled(found: re.Match[str]) -> str:
+    heads, body = found[0].split("</thead>", 1)
+    labels = [re.sub("<[^>]+>", "", each) for each in re.findall("<th.*?</th>", heads)]
+    head, *rows = body.split("<tr>")
+    for at, row in enumerate(rows):
+        first, *cells = row.split("<td")
+        own = (f'<td data-label="{name}"{each}' for name, each in zip(labels, cells, strict=True))
+        rows[at] = first + "".join(own)
+    return f"{heads}</thead>{'<tr>'.join([head, *rows])}"

@@ -214,9 +214,9 @@
       ];
     };
     return [
-      "Lenient reading: ",
+      "Lenient decoding: ",
       ...outcome(readings.lenient),
-      ". Strict reading: ",
+      ". Strict decoding: ",
       ...outcome(readings.strict),
       ".",
     ];
