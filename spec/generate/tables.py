@@ -160,41 +160,43 @@ def layout() -> str:
 
 def overview() -> str:
     """Draw a connection with its namespaces, their rooms, and events, as a figure in HTML."""
-    rooms = {"chat": ("lobby", "garden"), "news": ("sport",)}
     events = ("say", "ask → reply", "headline")
     parts = [
         '<figure class="overview" data-search-exclude>',
-        '<div class="wide" tabindex="0" role="group" aria-label="Connection, namespaces, rooms">',
-        '<svg viewBox="0 0 720 330" role="img" aria-labelledby="overview-title overview-desc">',
+        '<svg viewBox="0 0 340 372" role="img" aria-labelledby="overview-title overview-desc">',
         '<title id="overview-title">A connection, its namespaces, rooms and events</title>',
         '<desc id="overview-desc">A client and a server share one WebSocket connection. It '
         "contains the namespaces chat and news. The namespace chat contains the rooms lobby and "
         "garden, the namespace news the room sport. Events go in both directions.</desc>",
-        _box("peer", 8, 60, 84, 210, "client"),
-        _box("peer", 628, 60, 84, 210, "server"),
-        _box("connection", 108, 34, 504, 262, "connection: one WebSocket"),
+        _box("peer", 90, 2, 160, 34, "client"),
+        _box("peer", 90, 336, 160, 34, "server"),
+        _box("connection", 2, 48, 336, 276, "connection: one WebSocket"),
     ]
-    x = 128
-    for namespace, names in rooms.items():
-        width = 32 + 118 * len(names)
-        parts.append(_box("namespace", x, 66, width, 130, f"namespace {namespace}"))
+    for namespace, x, width, names in (
+        ("chat", 14, 180, ("lobby", "garden")),
+        ("news", 206, 120, ("sport",)),
+    ):
+        parts.append(_box("namespace", x, 82, width, 98, f"namespace {namespace}"))
+        share = (width - 20) // len(names)
         for place, room in enumerate(names):
-            parts.append(_box("room", x + 16 + place * 118, 104, 102, 74, f"room {room}"))
-        x += width + 20
+            left = x + 12 + place * share
+            parts.append(_box("room", left, 116, share - 4, 52, room))
+            parts.append(_text("what", left + (share - 4) / 2, 155, "room"))
     for place, event in enumerate(events):
-        left = 136 + place * 156
-        ends = (left + 140, left) if place == 2 else (left, left + 140)
+        middle = 62 + place * 108
+        ends = (276, 224) if place == 2 else (224, 276)
         parts += [
-            f'<path class="event" d="M{ends[0]} 244H{ends[1]}" marker-end="url(#overview-head)"/>',
-            _text("event", left + 70, 234, f"event {event}" if place != 1 else "event ask → reply"),
+            f'<path class="event" d="M{middle} {ends[0]}V{ends[1]}" '
+            'marker-end="url(#overview-head)"/>',
+            _text("event", middle, 212, f"event {event}"),
         ]
     parts += [
-        _text("what", 360, 274, "each event names its namespace, and may name a room"),
+        _text("what", 170, 294, "each event names its namespace,"),
+        _text("what", 170, 311, "and may name a room"),
         '<defs><marker id="overview-head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="9" '
         'markerHeight="9" markerUnits="userSpaceOnUse" orient="auto">'
         '<path class="head" d="M0 0.8 10 5 0 9.2Z"/></marker></defs>',
         "</svg>",
-        "</div>",
         "<figcaption>One connection carries several namespaces. A namespace has events of its own, "
         "and rooms, to which a server broadcasts. Both ends send events.</figcaption>",
         "</figure>",
