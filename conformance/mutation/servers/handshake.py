@@ -106,6 +106,17 @@ def _holding(release: Callable[[Payloads], Payloads]) -> Hooks:
     return on.receive_raw(hook)
 
 
+@mutant("HS-13", on.receive_raw)
+def later_frame_first(c: ServerContext, payload: Payload) -> Effect:
+    """Handles early frames only after the frame that follows the request."""
+    if c.is_early and c.message and c.message.namespace == "early":
+        c.kept.append(payload)
+        return ()
+    if payload == "M" or not c.kept:
+        return None
+    return [sent for each in (None, *c.release()) for sent in c.serve(each)]
+
+
 @mutant("HS-12", on.receive_raw)
 def broadcasts_to_sockets(c: ServerContext, payload: Payload) -> Effect:
     """Sends a broadcast to connections before their handshake, too."""
