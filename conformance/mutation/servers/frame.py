@@ -145,6 +145,8 @@ mutants(
     on.receive_raw(do.fail("not a frame"), payload=bool, **STRAY),
     "FR-16 noise-counted: Fails the connection on the eleventh payload that is not a frame.",
     on.receive_raw(do.from_number(MAX_NOISE + 1, do.fail("too much noise")), payload=bool, **STRAY),
+    "FR-16 second-request-ends-it: Fails the connection on a second handshake request.",
+    on.receive_raw(do.from_number(2, do.fail("asked twice")), payload="M", is_in=NOT_IN_EMPTY),
     "FR-16 early-noise-ends-it: Fails the connection on JSON before the handshake request.",
     on.receive_raw(do.fail("not a handshake"), payload=do.begins("{"), is_accepted=False),
     "FR-3 fields-not-escaped: Writes a semicolon in a field as it is.",
