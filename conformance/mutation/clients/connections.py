@@ -95,6 +95,8 @@ mutants(
     on.receive(lambda _, m: f"{m.wait};;;;;;", is_accepted=False, namespace="app"),
     "HS-14 early-ask-lost: Loses frames that come before the acceptance.",
     on.receive(do.drop, is_accepted=False),
+    "HS-14 early-ask-ends-it: Fails the connection at a frame that comes before the acceptance.",
+    on.beside(do.give(GONE), is_accepted=False),
     "HS-14 last-early-ask-first: Handles frames from before the acceptance in reverse order.",
     on.receive_raw(_last_first),
     "HS-16 refused-and-answering: Answers asks although the server has refused it.",

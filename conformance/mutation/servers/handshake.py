@@ -202,6 +202,8 @@ mutants(
     on.receive_raw(do.fail("refused"), payload=do.begins("Hgo")),
     "HS-13 kinds-apart: Handles early text before early binary.",
     _holding(lambda held: sorted(held, key=lambda each: isinstance(each, bytes))),
+    "HS-13 early-frame-ends-it: Fails the connection at a frame before the request.",
+    on.receive(do.fail("not a handshake"), is_early=True, namespace="early"),
     "HS-13 last-early-frame-first: Handles early frames from the last to the first.",
     _holding(lambda held: held[::-1]),
     "HS-13 early-connects-last: Handles early connects after all else that came early.",
