@@ -262,6 +262,10 @@ mutants(
     proxy.inward(do.give(CUT), opcode=Opcode.TEXT, fin=False, content=do.isnt_utf8),
     "FR-15 fragments-without-pings: Forgets a fragment when a ping comes after it.",
     proxy.inward(lambda _, __: CUT, is_control=True, is_amid=True),
+    "FR-15 cut-escapes-missed: Does not recognise an escape that is cut between two fragments.",
+    proxy.inward(
+        lambda _, frame: replace(frame, data=b"%!Semi"), opcode=Opcode.CONT, content=b"%!semi"
+    ),
     "FR-15 masks-left-on: Treats a masked binary message as unmasked, where its first byte is odd.",
     proxy.inward(_unmasked, opcode=Opcode.BINARY, fin=True),
     "FR-18 case-folded: Treats names as one that differ in their case.",
