@@ -135,14 +135,15 @@ def _is_odd(request: UpgradeRequest) -> bool:
 
 
 class Refusing(Server):
-    """A server that refuses each upgrade that it may refuse, also for an ID in use (HS-6)."""
+    """A server that refuses each upgrade that it may refuse, also for an ID that HS-6 forbids."""
 
     def accept(self, request: UpgradeRequest) -> Connection | HTTPStatus:
         """Accept all others as usual; see ``Server``."""
         if _is_odd(request):
             return HTTPStatus.BAD_REQUEST
-        is_used = request.headers.get(ID_HEADER) in self.connections
-        return HTTPStatus.CONFLICT if is_used else super().accept(request)
+        id_ = request.headers.get(ID_HEADER)
+        is_none = id_ == "" or id_ in self.connections
+        return HTTPStatus.CONFLICT if is_none else super().accept(request)
 
 
 def _admit(connection: Connection) -> None:

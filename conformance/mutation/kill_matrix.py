@@ -19,6 +19,7 @@ from zlib import crc32
 
 from mutation.registry import BANK, Mutant
 from neffos_conformance.cases.definition import LIMITS, Case, Role
+from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reports import traceability
 from neffos_conformance.runner.run import run_cases
 from neffos_conformance.runner.run_report import SEEN_IN
@@ -160,12 +161,12 @@ async def killers(mutant: Mutant, cases: Sequence[Case]) -> frozenset[str]:
     """Run cases against a mutant, and give the IDs of those that kill it.
 
     A case kills it if it does not pass. A finding kills for its own requirement alone, whatever
-    case it is in; it is named by both. A benign variant may have no finding at all.
+    case it is in; it is named by both. A benign variant may have no finding and no error at all.
     """
     found: set[str] = set()
     async with mutant.stage() as run:
         async for result in run_cases(run, cases):
-            if result.is_broken:
+            if result.is_broken or (not mutant.breaks and result.verdict is Verdict.ERROR):
                 found.add(result.case.id)
             found.update(
                 f"{each.requirement}{IN}{result.case.id}"

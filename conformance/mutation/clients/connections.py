@@ -10,7 +10,7 @@ from websockets.frames import Opcode
 from mutation import client_faults as on
 from mutation import operators as do
 from mutation.client_faults import GONE, ClientContext, ClientFault
-from mutation.hooks import CONNECT, JOIN, LEAVE, UNKNOWN, Payload, when
+from mutation.hooks import CONNECT, JOIN, LEAVE, UNKNOWN, Effect, Payload, when
 from mutation.operators import is_server_token
 from mutation.registry import mutants
 from neffos_codec import encode
@@ -47,6 +47,13 @@ def _id(change: Any) -> ClientFault:
     return ClientFault(
         result=when(lambda _, __, values: do.changed(values, given), connection_id=bool)
     )
+
+
+def _last_first(c: ClientContext, payload: Payload) -> Effect:
+    if c.message is not None and not c.is_accepted:
+        c.kept.append(payload)
+        return ()
+    return [sent for each in (None, *c.release()[::-1]) for sent in c.serve(each)]
 
 
 def _fail_to_dial(_: object, op: str, __: object) -> None:
@@ -88,6 +95,10 @@ mutants(
     on.receive(lambda _, m: f"{m.wait};;;;;;", is_accepted=False, namespace="app"),
     "HS-14 early-ask-lost: Loses frames that come before the acceptance.",
     on.receive(do.drop, is_accepted=False),
+    "HS-14 early-ask-ends-it: Fails the connection at a frame that comes before the acceptance.",
+    on.beside(do.give(GONE), is_accepted=False),
+    "HS-14 last-early-ask-first: Handles frames from before the acceptance in reverse order.",
+    on.receive_raw(_last_first),
     "HS-16 refused-and-answering: Answers asks although the server has refused it.",
     on.receive(do.refuse(UNKNOWN), is_accepted=False, namespace="nowhere"),
     "HS-16 bare-refusal-missed: Waits indefinitely after an H without a text.",

@@ -174,6 +174,8 @@ mutants(
     on.send(do.with_flags, is_empty_reply=True),
     "FR-14 empty-message-answered: Sends an error when it receives an empty message.",
     on.beside_raw(do.give(";app;;error;1;0;it was empty"), payload=EMPTY),
+    "FR-14 empty-message-ends-it: Fails the connection at an empty message.",
+    on.beside_raw(do.give(GONE), payload=EMPTY),
     "FR-14 empty-message-accepts: Treats an empty message as an acceptance.",
     on.receive_raw(lambda c, _: c.serve("A"), payload=EMPTY),
     "FR-14 empty-message-is-native: Delivers an empty message as a native one.",

@@ -145,6 +145,8 @@ mutants(
     on.receive_raw(do.fail("not a frame"), payload=bool, **STRAY),
     "FR-16 noise-counted: Fails the connection on the eleventh payload that is not a frame.",
     on.receive_raw(do.from_number(MAX_NOISE + 1, do.fail("too much noise")), payload=bool, **STRAY),
+    "FR-16 second-request-ends-it: Fails the connection on a second handshake request.",
+    on.receive_raw(do.from_number(2, do.fail("asked twice")), payload="M", is_in=NOT_IN_EMPTY),
     "FR-16 early-noise-ends-it: Fails the connection on JSON before the handshake request.",
     on.receive_raw(do.fail("not a handshake"), payload=do.begins("{"), is_accepted=False),
     "FR-3 fields-not-escaped: Writes a semicolon in a field as it is.",
@@ -260,6 +262,10 @@ mutants(
     proxy.inward(do.give(CUT), opcode=Opcode.TEXT, fin=False, content=do.isnt_utf8),
     "FR-15 fragments-without-pings: Forgets a fragment when a ping comes after it.",
     proxy.inward(lambda _, __: CUT, is_control=True, is_amid=True),
+    "FR-15 cut-escapes-missed: Does not recognise an escape that is cut between two fragments.",
+    proxy.inward(
+        lambda _, frame: replace(frame, data=b"%!Semi"), opcode=Opcode.CONT, content=b"%!semi"
+    ),
     "FR-15 masks-left-on: Treats a masked binary message as unmasked, where its first byte is odd.",
     proxy.inward(_unmasked, opcode=Opcode.BINARY, fin=True),
     "FR-18 case-folded: Treats names as one that differ in their case.",

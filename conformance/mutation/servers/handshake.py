@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ from uuid import uuid4
 from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.fault_proxy import Frame, FrameEffect, Tunnel
+from mutation.fault_proxy import Frame, FrameEffect, Proxy, Tunnel
 from mutation.hooks import CONNECT, DISCONNECT, Effect, Hooks, Payload, Payloads, ServerContext
 from mutation.registry import mutant, mutants
 from neffos_asyncio import ON_NATIVE_MESSAGE, Server
@@ -22,6 +23,9 @@ from neffos_conformance.reference.application import echo, servers
 
 LETTERS: Final = ("M", "A", "H", b"M", b"A", b"H")
 """What handshake messages begin with."""
+
+REFUSED: Final = re.compile(rb"\x88.\x03\xf0", re.DOTALL)
+"""A close frame with the code 1008, with which the server ends a refused connection (TR-13)."""
 
 OWN_ID: Final = re.compile(r"A?[0-9a-f]{8}-[0-9a-f-]{27}")
 """An ID that the server chose itself, with or without an A before it."""
@@ -88,6 +92,14 @@ def id_in_use_accepted(link: Tunnel, frame: Frame) -> FrameEffect:
     return replace(frame, data=f"A{id_}".encode())
 
 
+async def _never_close(writer: asyncio.StreamWriter, content: bytes) -> None:
+    found = REFUSED.search(content)
+    writer.write(content[: found.start()] if found else content)
+    await writer.drain()
+    if found:
+        await asyncio.Event().wait()
+
+
 EARLY: Final = frozenset({"any", "app", "early", "refused", "semi;colon", "sticky"})
 """The namespaces whose early frames these servers hold back."""
 
@@ -104,6 +116,17 @@ def _holding(release: Callable[[Payloads], Payloads]) -> Hooks:
         return ()
 
     return on.receive_raw(hook)
+
+
+@mutant("HS-13", on.receive_raw)
+def later_frame_first(c: ServerContext, payload: Payload) -> Effect:
+    """Handles early frames only after the frame that follows the request."""
+    if c.is_early and c.message and c.message.namespace == "early":
+        c.kept.append(payload)
+        return ()
+    if payload == "M" or not c.kept:
+        return None
+    return [sent for each in (None, *c.release()) for sent in c.serve(each)]
 
 
 @mutant("HS-12", on.receive_raw)
@@ -166,6 +189,8 @@ mutants(
     _answers(lambda _: (), "H"),
     "HS-4 refusal-said-on: Sends a second refusal after the first.",
     _answers(lambda sent: [sent, "Hgo away"], "H"),
+    "HS-4 refused-left-open: Leaves the connection open after a refusal.",
+    Proxy(write=_never_close),
     "HS-15 bare-refusal: Refuses without a text where the application has none.",
     _answers(lambda sent: "H" if sent == "Hinternal error" else None),
     "HS-5 binary-acceptance: Accepts with the type of the request.",
@@ -191,6 +216,8 @@ mutants(
     on.receive_raw(do.fail("refused"), payload=do.begins("Hgo")),
     "HS-13 kinds-apart: Handles early text before early binary.",
     _holding(lambda held: sorted(held, key=lambda each: isinstance(each, bytes))),
+    "HS-13 early-frame-ends-it: Fails the connection at a frame before the request.",
+    on.receive(do.fail("not a handshake"), is_early=True, namespace="early"),
     "HS-13 last-early-frame-first: Handles early frames from the last to the first.",
     _holding(lambda held: held[::-1]),
     "HS-13 early-connects-last: Handles early connects after all else that came early.",
