@@ -39,12 +39,13 @@ UNSEEN: Final = {
     "AR-15": "Its cases are slow, and the history leaves these out.",
     "AR-17": "It takes an application that broadcasts a received message; ours makes a new one.",
     "AR-20": "No handler of the application replies to a connect, disconnect, join or leave.",
+    "EV-1": "No handler of the application lasts while another goroutine asks.",
     "EV-9": "The application in Go sets `SyncBroadcaster`, which loses no broadcast.",
     "NM-7": "The application replies with the native message that it received.",
     "SEC-4": "Its cases are slow, and the history leaves these out.",
     "SEC-8": "The application in Go sets `SyncBroadcaster`, so that broadcasts wait.",
     "SEC-9": "The cases are skipped: the application on gobwas checks no origin, as a default.",
-    "TR-1": "The history has no client on the backend coder.",
+    "TR-1": "Pongs amid frames are a matter of luck, and the history has no client on coder.",
 }
 """The requirements that a release violates though no case of it fails, and why that is so."""
 

@@ -154,6 +154,8 @@ mutants(
     ClientFault(is_alive=lambda status: status != 302),
     "TR-9 return-not-announced: Does not announce that it reconnects.",
     on.header("X-Websocket-Reconnect", None),
+    "TR-9 first-dial-announced: Announces each connection as a reconnection.",
+    on.header("X-Websocket-Reconnect", "1"),
     "TR-9 tries-from-0: Counts its tries from 0.",
     on.header("X-Websocket-Reconnect", "0", is_added=False),
     "TR-11 rooms-forgotten: Reconnects without its rooms.",

@@ -398,7 +398,13 @@ def notices_delivered(c: ClientContext, m: Message) -> None:
         c.tell("event", namespace=m.namespace, room="", event=m.event, text=m.body)
 
 
+def _tell_event(c: ClientContext, m: Message) -> None:
+    c.tell("event", namespace=m.namespace, room=m.room, event=m.event, text=m.body)
+
+
 mutants(
+    "EV-4 notices-are-any-event: Runs the handler of every event for local events from outside.",
+    on.receive(_tell_event, event=tuple(OBSERVATIONS)),
     "EV-1 binary-comes-last: Lets text frames overtake binary ones.",
     on.send(do.delayed(is_binary=True, **MORE_DUE), wait=is_server_token),
     "EV-1 refusal-comes-last: Lets a refusal overtake another one.",
