@@ -166,6 +166,8 @@ mutants(
     on.send(do.change(is_error=False)),
     "AR-7 flag-not-repeated: Clears the flag isNoOp in replies.",
     on.send(do.change(is_no_op=False), wait="$1"),
+    "AR-7 flag-not-repeated-in-errors: Clears the flag isNoOp in errors.",
+    on.send(do.change(is_no_op=False), is_error=True, namespace="app", event="fail"),
     "AR-7 event-not-repeated: Names no event in replies to asks.",
     on.send(do.change(event=""), wait=is_client_token, is_error=False),
     "AR-7 room-not-repeated: Names no room in errors.",
