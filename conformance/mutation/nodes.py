@@ -218,6 +218,14 @@ def _without_special(*kept: str) -> Callable[[str], str]:
     return lambda name: re.sub(f"[{re.escape(special)}]", "_", name) or "_"
 
 
+def _matches(own: str, channel: str) -> bool:
+    """Whether a subscription of NATS gets what is published on a subject."""
+    pieces, others = own.split("."), channel.split(".")
+    return len(pieces) == len(others) and all(
+        piece in ("*", other) for piece, other in zip(pieces, others, strict=True)
+    )
+
+
 mutants(
     "SX-3 marker-missing: Publishes an ask without a marker in its token.",
     NodeHooks(publish=_changed(_unmarked)),
@@ -281,6 +289,8 @@ mutants(
     NodeHooks(receive=_second_replies_published),
     "SX-11 subscribed-by-pattern: Takes the names that it subscribes for patterns.",
     NodeHooks(wants=lambda own, channel: fnmatchcase(channel, own)),
+    "SX-11 pieces-as-patterns: Writes names as they stand into a subject, and asterisks with them.",
+    NodeHooks(publish=_changed(_sender_left_in), plain=lambda name: name, wants=_matches),
     "SX-12 all-as-text: Sends every broadcast as text.",
     NodeHooks(send=_news_as_text),
     " as-it-should: Does what a correct node does.",
