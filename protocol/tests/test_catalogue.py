@@ -287,7 +287,7 @@ NOT_OF_THE_SERVER = {
     "DV-52": "a router answers before the server",
     "DV-55": "the form of the subjects makes two IDs alike",
     "DV-57": "two servers and a broker do it, and EV-9 was tested on one server",
-    "DV-62": "two servers and a broker do it, and EV-8 was tested on one server",
+    "DV-64": "two servers and a broker do it, and EV-8 was tested on one server",
 }
 """Differences by which a peer violates none of their requirements, and why."""
 
