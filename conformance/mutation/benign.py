@@ -263,7 +263,7 @@ mutants(
     on.run(partial(do.serving, Refusing)),
     "refuses-odd-handshakes: Refuses the handshake where it may refuse the upgrade for a header.",
     on.run(partial(do.serving, on_connect=_admit)),
-    "strict-limits: Has the least limits of SEC-2, and others far below those of other servers.",
+    "strict-limits: Has the least limits of SEC-2, SEC-3, SEC-5 and SEC-6.",
     do.limited(
         SessionLimits(
             payload=256 << 10,

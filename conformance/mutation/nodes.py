@@ -112,6 +112,53 @@ def _again_with_the_next(node: Node, channel: str, payload: bytes) -> list[Heard
     return [*before, (channel, payload)]
 
 
+def _second_reply_first(node: Node, channel: str, payload: bytes) -> list[Heard] | None:
+    if not _is_reply(channel):
+        return None
+    if channel not in node.values:
+        node.values[channel] = [(channel, payload)]
+        return []
+    return [(channel, payload), *node.values.pop(channel)]
+
+
+def _asks_dropped(_: Node, __: str, payload: bytes) -> list[Heard] | None:
+    frame = _frame(payload)
+    return [] if frame is not None and frame.wait[1:2] == "!" else None
+
+
+def _for_one_frame(node: Node, channel: str, payload: bytes) -> Message | None:
+    """Give the frame that is published for one connection."""
+    frame = _frame(payload)
+    if frame is None or _is_reply(channel):
+        return None
+    return None if channel == node.channels.of_namespace(frame.namespace) else frame
+
+
+def _for_its_namespace(node: Node, channel: str, payload: bytes) -> list[Heard] | None:
+    frame = _for_one_frame(node, channel, payload)
+    if frame is None or frame.wait:  # a server of Python says there whom it is for
+        return None
+    return [(node.channels.of_namespace(frame.namespace), payload)]
+
+
+OTHERWISE: Final = "otherwise-"
+"""What a node puts before an event of ``app`` that it has its server send in ``any``."""
+
+
+def _in_any(node: Node, channel: str, payload: bytes) -> list[Heard] | None:
+    frame = _for_one_frame(node, channel, payload)
+    if frame is None or frame.namespace != "app":
+        return None
+    other = frame.replace(namespace="any", event=OTHERWISE + frame.event)
+    return [(channel, payload), (channel, payload_bytes(encode(other)))]
+
+
+def _in_app(payload: Payload) -> Payload:
+    if isinstance(payload, bytes) or OTHERWISE not in payload:
+        return payload
+    return payload.replace(";any;", ";app;", 1).replace(OTHERWISE, "", 1)
+
+
 def _sender_left_in(frame: Message) -> Message:
     is_sender = frame.wait.startswith("neffos(0x")
     return frame.replace(wait="") if is_sender else frame
@@ -171,9 +218,21 @@ def _without_special(*kept: str) -> Callable[[str], str]:
     return lambda name: re.sub(f"[{re.escape(special)}]", "_", name) or "_"
 
 
+def _matches(own: str, channel: str) -> bool:
+    """Whether a subscription of NATS gets what is published on a subject."""
+    pieces, others = own.split("."), channel.split(".")
+    return len(pieces) == len(others) and all(
+        piece in ("*", other) for piece, other in zip(pieces, others, strict=True)
+    )
+
+
 mutants(
     "SX-3 marker-missing: Publishes an ask without a marker in its token.",
     NodeHooks(publish=_changed(_unmarked)),
+    "SX-3 second-reply-taken: Takes the second reply to an ask for the first.",
+    NodeHooks(deliver=_second_reply_first),
+    "SX-4 asks-dropped: Asks no client what arrives over an exchange.",
+    NodeHooks(deliver=_asks_dropped),
     "SX-4 bare-token: Publishes a reply under the token alone.",
     NodeHooks(publish=_under_the_bare_token),
     "SX-4 error-replies-kept: Publishes no error reply.",
@@ -188,6 +247,8 @@ mutants(
     NodeHooks(publish=_by_namespace_alone),
     "SX-6 dots-kept: Writes the dots of a name into a subject.",
     NodeHooks(plain=_without_special(".")),
+    "SX-6 asterisks-kept: Writes the asterisks of a name into a subject.",
+    NodeHooks(plain=_without_special("*")),
     "SX-6 spaces-kept: Writes the spaces of a name into a subject.",
     NodeHooks(plain=_without_special(" ")),
     "SX-6 tabs-kept: Writes the tabs of a name into a subject.",
@@ -208,6 +269,10 @@ mutants(
     NodeHooks(publish=_every_tenth_dropped),
     "SX-8 kept-for-later: Delivers a message again with the next one on its channel.",
     NodeHooks(deliver=_again_with_the_next),
+    "SX-8 namespaces-ignored: Delivers what is for one connection whatever namespaces that has.",
+    NodeHooks(deliver=_in_any, send=_in_app),
+    "SX-8 ids-ignored: Delivers what is for one connection to its whole namespace.",
+    NodeHooks(deliver=_for_its_namespace),
     "SX-8 rooms-ignored: Delivers a broadcast to a room to the whole namespace.",
     NodeHooks(deliver=_changed(lambda frame: frame.replace(room=""))),
     "SX-8 sender-told: Delivers a broadcast to its sender, too.",
@@ -224,6 +289,8 @@ mutants(
     NodeHooks(receive=_second_replies_published),
     "SX-11 subscribed-by-pattern: Takes the names that it subscribes for patterns.",
     NodeHooks(wants=lambda own, channel: fnmatchcase(channel, own)),
+    "SX-11 pieces-as-patterns: Writes names as they stand into a subject, and asterisks with them.",
+    NodeHooks(publish=_changed(_sender_left_in), plain=lambda name: name, wants=_matches),
     "SX-12 all-as-text: Sends every broadcast as text.",
     NodeHooks(send=_news_as_text),
     " as-it-should: Does what a correct node does.",

@@ -184,6 +184,8 @@ class Difference(Record):
         severity: ``"high"``, ``"medium"`` or ``"low"``.
         choice: what the specification asks for, in short.
         requirements: the ids of the requirements that say it in full.
+        unviolated: those of them that no affected peer violates, each with why it is among them.
+            Where no peer is affected, they need no reason.
         consequence: what it means to people who use the peers as they are.
         behaviours: what the peers do.
         workaround: what these people can do; empty where nothing is known.
@@ -200,6 +202,7 @@ class Difference(Record):
     behaviours: tuple[Behaviour, ...]
     workaround: str = ""
     unrecorded: str = ""
+    unviolated: Mapping[str, str] = MappingProxyType({})
 
 
 def requirement(id_: str) -> Requirement:

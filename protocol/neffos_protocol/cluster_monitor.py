@@ -188,7 +188,6 @@ class ClusterMonitor:
         elif rest is not None:
             self._check_channel(channel, rest, message, found)
             self._take_message(frame, wait.kind, wait.token, found)
-        if rest is not None:
             self._check_form(payload, found)
         self._attribute(frame, wait.sender)
         return found

@@ -35,6 +35,7 @@ from neffos_codec._wait import (
 from neffos_protocol import catalogue, registry
 from neffos_protocol.catalogue import (
     Basis,
+    Difference,
     Evidence,
     Impact,
     Level,
@@ -291,36 +292,51 @@ NOT_OF_THE_SERVER = {
     "DV-52": "a router answers before the server",
     "DV-55": "the form of the subjects makes two IDs alike",
     "DV-57": "two servers and a broker do it, and EV-9 was tested on one server",
+    "DV-64": "two servers and a broker do it, and EV-8 was tested on one server",
 }
 """Differences by which a peer violates none of their requirements, and why."""
 
 
+def affected(one: Difference) -> set[str]:
+    """The peers that do something else than the specification asks for."""
+    return {name for seen in one.behaviours if not seen.conforms for name in seen.peers}
+
+
+def violating(id_: str) -> set[str]:
+    """The peers that violate a requirement."""
+    seen = requirement(id_).peers.items()
+    return {name for name, each in seen if each.verdict is ObservedVerdict.VIOLATES}
+
+
 @every_difference
 def test_who_does_not_conform_violates_one_of_the_requirements(one):
-    affected = {name for seen in one.behaviours if not seen.conforms for name in seen.peers}
-    violating = {
-        name
+    violators = {name for id_ in one.requirements for name in violating(id_)}
+    assert bool(affected(one) - violators) == (one.id in NOT_OF_THE_SERVER)
+
+
+@every_difference
+def test_a_requirement_that_nobody_in_a_difference_violates_is_there_for_a_reason(one):
+    found = affected(one)
+    unviolated = {id_ for id_ in one.requirements if found and not found & violating(id_)}
+    assert one.unviolated.keys() == unviolated
+    assert not any(AN_IDIOM.search(reason) for reason in one.unviolated.values())
+
+
+def test_who_violates_a_requirement_is_affected_by_a_difference_that_has_it():
+    told = {
+        (id_, name)
+        for one in differences().values()
         for id_ in one.requirements
-        for name, seen in requirement(id_).peers.items()
-        if seen.verdict is ObservedVerdict.VIOLATES
+        for name in affected(one)
     }
-    assert bool(affected - violating) == (one.id in NOT_OF_THE_SERVER)
+    broken = {(id_, name) for id_ in requirements() for name in violating(id_)}
+    assert broken - told == set()
 
 
 @every_difference
 def test_a_role_of_a_difference_is_one_that_its_requirements_apply_to(one):
     roles = {role for id_ in one.requirements for role in requirement(id_).applies_to}
     assert {role for seen in one.behaviours for role in seen.roles} <= roles
-
-
-def test_whatever_a_peer_breaks_is_in_a_difference():
-    told = {id_ for one in differences().values() for id_ in one.requirements}
-    broken = {
-        one.id
-        for one in requirements().values()
-        if any(seen.verdict is ObservedVerdict.VIOLATES for seen in one.peers.values())
-    }
-    assert broken - told == set()
 
 
 # ---- The registry ----

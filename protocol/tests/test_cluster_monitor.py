@@ -115,6 +115,7 @@ def test_a_name_of_nats_is_one_part():
 
 def test_a_published_frame_is_one_that_a_client_may_get(two):
     assert two.published("p.app.", ";app;a;b;news;0;0;x") == ["SX-7"]
+    assert two.published("p.ask.17", ";app;a;b;news;0;0;x") == []  # no client gets a reply
 
 
 @pytest.mark.parametrize("is_late", [False, True])

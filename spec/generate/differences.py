@@ -87,6 +87,10 @@ def _whole(one: Difference, root: str) -> str:
             for each in one.behaviours
         ),
         f"**The specification**: {sentence(one.choice)} ({', '.join(one.requirements)})",
+        *(
+            f"{id_} counts as not violated: {cell(reason)}."
+            for id_, reason in one.unviolated.items()
+        ),
         f"**Impact**: {sentence(one.consequence)}",
         f"**Workaround**: {sentence(one.workaround) if one.workaround else 'none known.'}",
     ]

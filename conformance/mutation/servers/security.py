@@ -154,6 +154,8 @@ mutants(
     _read(lambda own, name, value: bool(own), lambda name: name == "x-TEST"),
     "SEC-12 cookie-from-the-url: Reads cookies from the URL.",
     _named("cookie"),
+    "SEC-12 cookie-by-letter: Reads cookies from the URL if it names them in lower case.",
+    _read(lambda own, name, value: name == "cookie", str.islower),
     "SEC-12 address-from-the-url: Reads the address that a proxy would report from the URL.",
     _named("x-forwarded-for"),
     "SEC-12 scheme-from-the-url: Reads the scheme that a proxy would report from the URL.",
