@@ -41,6 +41,7 @@ UNSEEN: Final = {
     "AR-20": "No handler of the application replies to a connect, disconnect, join or leave.",
     "EV-9": "The application in Go sets `SyncBroadcaster`, which loses no broadcast.",
     "NM-7": "The application replies with the native message that it received.",
+    "NS-16": "It takes a frame right after the reply to a second connect of a namespace.",
     "RM-1": "It takes a server that asks for a join before it replies to the client's connect.",
     "SEC-4": "Its cases are slow, and the history leaves these out.",
     "SEC-8": "The application in Go sets `SyncBroadcaster`, so that broadcasts wait.",

@@ -217,6 +217,8 @@ mutants(
     ),
     "NS-13 stays-where-its-rooms-are: Refuses a disconnect while it has joined a room.",
     on.receive(do.refuse(REFUSAL), event=DISCONNECT, wait=bool, rooms=lambda of: of("app")),
+    "NS-13 disconnect-waits-for-handler: Holds a disconnect back while a handler waits.",
+    on.receive(do.held_while_asking(DISCONNECT, "echo")),
     "NS-13 leaves-no-room: Refuses to leave a room that the server had it join.",
     on.receive(do.once(when(do.refuse(REFUSAL), event=LEAVE), "room", event=JOIN), wait=bool),
     "NS-14 rooms-outlive-their-namespace: Keeps its rooms when their namespace is connected again.",
