@@ -121,7 +121,7 @@ def _server_first(c: ClientContext, m: Message) -> Effect:
 def _once(c: ClientContext, m: Message) -> Effect:
     if m.event == DISCONNECT:
         c.seen.discard(m.namespace)
-    is_refused = m.namespace in c.seen and is_server_token(m.wait)
+    is_refused = m.namespace in c.seen and is_server_token(m.wait) and not m.is_no_op
     return m.error_reply("connected already") if is_refused else None
 
 
@@ -216,7 +216,13 @@ mutants(
         do.serve_with(is_error=False, body=""), event=tuple(CHANGE_OF), is_error=True, answers=""
     ),
     "NS-13 stays-where-its-rooms-are: Refuses a disconnect while it has joined a room.",
-    on.receive(do.refuse(REFUSAL), event=DISCONNECT, wait=bool, rooms=lambda of: of("app")),
+    on.receive(
+        do.refuse(REFUSAL),
+        event=DISCONNECT,
+        namespace="app",
+        wait=bool,
+        rooms=lambda of: of("app"),
+    ),
     "NS-13 disconnect-waits-for-handler: Holds a disconnect back while a handler waits.",
     on.receive(do.held_while_asking(DISCONNECT, "echo")),
     "NS-13 leaves-no-room: Refuses to leave a room that the server had it join.",
