@@ -310,6 +310,28 @@ def refused_while_asking(event: str, **trigger: Any) -> Hooks:
     )
 
 
+def held_while_asking(event: str, own: str, **trigger: Any) -> FrameHook:
+    """Hold system asks of the other peer back until the peer's own ask for the same is answered.
+
+    Args:
+        event: of the asks that are held back.
+        own: the event of the peer's own ask.
+        trigger: which asks of the other peer are held back.
+    """
+
+    def hook(c: Any, m: Message) -> Effect:
+        asks = [(ask.namespace, ask.room) for ask in c.pending(own)]
+        is_ask = bool(m.wait) and not c.answers
+        if is_ask and (m.namespace, m.room) in asks and fits({"event": event, **trigger}, m, c):
+            c.kept.append(m)
+            return ()
+        if c.answers != own or not c.kept:
+            return None
+        return [*c.serve(), *(sent for each in c.release() for sent in c.serve(each))]
+
+    return hook
+
+
 def counted(event: str, contrary: str, **trigger: Any) -> Hooks:
     """Count system asks that change nothing, and want as many of the contrary."""
 

@@ -293,6 +293,7 @@ NOT_OF_THE_SERVER = {
     "DV-55": "the form of the subjects makes two IDs alike",
     "DV-57": "two servers and a broker do it, and EV-9 was tested on one server",
     "DV-64": "two servers and a broker do it, and EV-8 was tested on one server",
+    "DV-66": "an application undoes what it has asked for itself",
 }
 """Differences by which a peer violates none of their requirements, and why."""
 

@@ -42,6 +42,8 @@ UNSEEN: Final = {
     "EV-1": "No handler of the application lasts while another goroutine asks.",
     "EV-9": "The application in Go sets `SyncBroadcaster`, which loses no broadcast.",
     "NM-7": "The application replies with the native message that it received.",
+    "NS-16": "It takes a frame right after the reply to a second connect of a namespace.",
+    "RM-1": "It takes a server that asks for a join before it replies to the client's connect.",
     "SEC-4": "Its cases are slow, and the history leaves these out.",
     "SEC-8": "The application in Go sets `SyncBroadcaster`, so that broadcasts wait.",
     "SEC-9": "The cases are skipped: the application on gobwas checks no origin, as a default.",

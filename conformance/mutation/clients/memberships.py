@@ -40,6 +40,18 @@ def _undone(asked: str, instead: str, **trigger: object) -> ClientFault:
     )
 
 
+def _calling_off(event: str, by: str) -> ClientFault:
+    """Give an own ask up when the server asks for the contrary, which changes nothing."""
+
+    def hook(c: ClientContext, m: Message) -> Effect:
+        for ask in c.pending(event):
+            if (ask.namespace, ask.room) == (m.namespace, m.room):
+                c.serve(Message(wait=ask.wait, is_error=True, body="called off"))
+        return c.serve()
+
+    return on.receive(hook, event=by, wait=is_server_token)
+
+
 def _event(op: str, fields: Values) -> Message:
     """Give the event that an operation is to send."""
     names = {name: fields.get(name, "") for name in ("namespace", "room", "event")}
@@ -109,8 +121,14 @@ def _server_first(c: ClientContext, m: Message) -> Effect:
 def _once(c: ClientContext, m: Message) -> Effect:
     if m.event == DISCONNECT:
         c.seen.discard(m.namespace)
-    is_refused = m.namespace in c.seen and is_server_token(m.wait)
+    is_refused = m.namespace in c.seen and is_server_token(m.wait) and not m.is_no_op
     return m.error_reply("connected already") if is_refused else None
+
+
+def _lost_elsewhere(c: ClientContext, op: str, fields: Values) -> None:
+    """Refuse to send to a room of another namespace than one that the server disconnected."""
+    if op == "emit" and fields.get("room") and c.seen - {fields["namespace"]}:
+        raise OperationError("the room is not joined")
 
 
 def _speaks(c: ClientContext, op: str, fields: Values) -> None:
@@ -148,6 +166,8 @@ mutants(
     _performed(event=CONNECT, wait=""),
     "NS-2 connects-with-no-op: Performs a connect with isNoOp.",
     _performed(event=CONNECT, is_no_op=True),
+    "NS-2 connected-no-op-answered: Replies to a connect with isNoOp of a connected namespace.",
+    on.receive(do.empty_reply, event=CONNECT, is_no_op=True, is_connected=True),
     "NS-2 undeclared-no-op-refused: Refuses a connect with isNoOp of an undeclared namespace.",
     on.receive(do.refuse(UNKNOWN), event=CONNECT, namespace="nowhere", is_no_op=True),
     "NS-3 another-text-for-unknown: Refuses an unknown namespace with another text.",
@@ -169,6 +189,10 @@ mutants(
     ),
     "NS-8 nothing-to-disconnect: Refuses to disconnect a namespace that is not connected.",
     on.receive(do.refuse("it is not connected"), event=DISCONNECT, wait=bool, is_connected=False),
+    "NS-8 disconnect-waits-for-connect: Holds a disconnect back while its connect is pending.",
+    on.receive(do.held_while_asking(DISCONNECT, CONNECT, is_connected=False)),
+    "NS-8 disconnect-calls-connect-off: Gives its connect up when the server disconnects.",
+    _calling_off(CONNECT, by=DISCONNECT),
     "NS-9 errors-from-nowhere: Sends the error of an event whose namespace is not connected.",
     on.receive(lambda _, m: m.error_reply(str(m.body)), event="fail", namespace="any", wait=""),
     "NS-9 undeclared-event-answered: Answers an event without a token of an undeclared namespace.",
@@ -192,7 +216,15 @@ mutants(
         do.serve_with(is_error=False, body=""), event=tuple(CHANGE_OF), is_error=True, answers=""
     ),
     "NS-13 stays-where-its-rooms-are: Refuses a disconnect while it has joined a room.",
-    on.receive(do.refuse(REFUSAL), event=DISCONNECT, wait=bool, rooms=lambda of: of("app")),
+    on.receive(
+        do.refuse(REFUSAL),
+        event=DISCONNECT,
+        namespace="app",
+        wait=bool,
+        rooms=lambda of: of("app"),
+    ),
+    "NS-13 disconnect-waits-for-handler: Holds a disconnect back while a handler waits.",
+    on.receive(do.held_while_asking(DISCONNECT, "echo")),
     "NS-13 leaves-no-room: Refuses to leave a room that the server had it join.",
     on.receive(do.once(when(do.refuse(REFUSAL), event=LEAVE), "room", event=JOIN), wait=bool),
     "NS-14 rooms-outlive-their-namespace: Keeps its rooms when their namespace is connected again.",
@@ -205,6 +237,11 @@ mutants(
         receive=when(do.remember("event"), event=JOIN, wait=bool, is_error=False),
         send=when(do.remember("event"), event=DISCONNECT, is_error=False),
         failed=_keeps_rooms,
+    ),
+    "NS-14 rooms-end-everywhere: Leaves its rooms in all namespaces when one is disconnected.",
+    ClientFault(
+        receive=when(do.remember("namespace"), event=DISCONNECT, wait=bool, is_error=False),
+        before=_lost_elsewhere,
     ),
     "NS-15 empty-namespace-is-always-there: Handles events of the empty namespace too early.",
     on.receive(lambda _, m: m, event="echo", namespace="", is_connected=False),
@@ -298,6 +335,10 @@ mutants(
     ),
     "RM-5 nameless-leave-disconnects: Treats a leave that names no room as a disconnect.",
     on.receive(do.serve_with(event=DISCONNECT), event=LEAVE, room="", wait=bool, is_error=False),
+    "RM-5 leave-waits-for-join: Holds a leave back while its join is pending.",
+    on.receive(do.held_while_asking(LEAVE, JOIN, is_member=False)),
+    "RM-5 leave-calls-join-off: Gives its join up when the server has it leave.",
+    _calling_off(JOIN, by=LEAVE),
     "RM-6 rooms-without-namespace: Treats a room as joined whose namespace is not connected.",
     ClientFault(
         receive=when(_joins, event=(CONNECT, JOIN)),
@@ -322,6 +363,13 @@ mutants(
     ClientFault(
         receive=when(do.remember("room"), event=LEAVE, namespace="app", wait=bool, is_error=False),
         before=_left_elsewhere,
+    ),
+    "RM-11 joined-in-all-namespaces: Joins the rooms of that name in all namespaces.",
+    ClientFault(
+        receive=when(do.remember("room"), event=JOIN, namespace="app", wait=bool, is_error=False),
+        failed=lambda c, op, fields: (
+            _emits(c, op, fields) if fields.get("namespace") == "any" else None
+        ),
     ),
     "RM-13 ended-asks-carried-out: Joins or leaves at the late reply to an ask that has ended.",
     ClientFault(

@@ -263,6 +263,8 @@ def _renamed(names: Sequence[str], value: DimensionValue, mark_size: int) -> dic
     if value.words:
         if len(names) > len(value.words):
             raise NotApplicableError("there are too many names for one word each")
+        if any(_repeats(name, other) for name in names for other in names):
+            raise NotApplicableError("a name is that of a repetition")
         return dict(zip(names, value.words, strict=False))
     if value.size is None:
         return {name: value.text.replace("{}", name) for name in names}
@@ -280,6 +282,12 @@ def _renamed(names: Sequence[str], value: DimensionValue, mark_size: int) -> dic
             raise NotApplicableError(f"a name has more than {value.size} bytes")
         found[name] = f"{name}<<*{left} x>>" if left else name
     return found
+
+
+def _repeats(name: str, other: str) -> bool:
+    """Whether a name with the number of the repetition becomes the other in one of them."""
+    parts = name.split("<<#>>")
+    return len(parts) > 1 and bool(re.fullmatch("[0-9]+".join(map(re.escape, parts)), other))
 
 
 _LETTERS: Final = "abcdefghijklmnopqrstuvw"
