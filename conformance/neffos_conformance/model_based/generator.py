@@ -293,9 +293,9 @@ class SequenceGenerator:
             event,
             of=self._random.randint(1, self._profile.connections),
             room=(room or "") if self._offers("rooms") else "",
-            body=self._body(),
+            body=(body := self._body()),
             has_token=self._chance(self._profile.tokens),
-            is_error=self._chance(self._profile.flagged[0]),
+            is_error=self._chance(self._profile.flagged[0]) and _is_text(body),
             is_no_op=self._chance(self._profile.flagged[1]),
         )
 
@@ -448,6 +448,11 @@ class SequenceGenerator:
         if isinstance(body, bytes):
             return _padded(body.replace(b"{}", number.encode()), b"...")
         return _padded(body.replace("{}", number), "...")
+
+
+def _is_text(body: Payload) -> bool:
+    """Whether a body can be an error text: a peer may drop a frame with any other (FR-17)."""
+    return isinstance(body, str) or "\ufffd" not in body.decode("utf-8", "replace")
 
 
 def _padded(body: _Text, mark: _Text) -> _Text:
