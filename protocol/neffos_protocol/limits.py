@@ -35,8 +35,8 @@ class SessionLimits(Record):
     incoming_asks: int = 1024
     """Asks of the peer that the application has not answered yet. More are refused."""
     repeats: int = 100
-    """Asks for the same change while the application decides on it. More are refused. They are pending
-    asks, of which a peer allows at least 100 (SEC-7)."""
+    """Asks for the same change while the application decides on it. More are refused. A peer allows
+    at least 100 (SEC-7)."""
     outgoing_asks: int = 1024
     """Pending asks of this peer. More is the application's misuse."""
 
