@@ -88,10 +88,16 @@ function originOf({ url }) {
   return /^wss?:$/u.test(protocol) ? `${protocol.replace("ws", "http")}//${host}` : NOWHERE;
 }
 
-/** Give a line to the page that it is for. */
+/**
+ * Give a line to the page that it is for. By the answer to one that is for none, the suite knows
+ * that it has read what came before, so it waits until each page has handed that over.
+ */
 async function carryIn(context, line) {
   const operation = parse(line);
   const isDial = operation.op === "dial";
+  if (!isDial && !pageOf.has(operation.connection)) {
+    await Promise.all([...pages.values()].map(async (page) => (await page).evaluate(() => 0)));
+  }
   const page = isDial
     ? await open(context, originOf(operation))
     : (pageOf.get(operation.connection) ?? (await open(context, NOWHERE)));
