@@ -263,7 +263,7 @@ mutants(
     on.run(partial(do.serving, Refusing)),
     "refuses-odd-handshakes: Refuses the handshake where it may refuse the upgrade for a header.",
     on.run(partial(do.serving, on_connect=_admit)),
-    "strict-limits: Has the least limits of SEC-2, SEC-3, SEC-5 and SEC-6.",
+    "strict-limits: Has the least limits of SEC-2, SEC-3 and SEC-5 to SEC-7.",
     do.limited(
         SessionLimits(
             payload=256 << 10,
@@ -273,6 +273,9 @@ mutants(
             rooms=16,
             name=256,
             token=256,
+            incoming_asks=100,
+            repeats=100,
+            outgoing_asks=100,
         )
     ),
     "wide-limits: Has limits far above those of other servers.",
