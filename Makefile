@@ -14,7 +14,7 @@ COMPILED := build/compiled
 # Tests start many processes, which must not compile the same files again and again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test tests base-tests suite-tests waiting thorough browser cluster lint interop networks \
+.PHONY: help demo test tests base-tests suite-tests waiting thorough browser cluster lint whole interop networks \
   kills model mutation learn history record freeze release-check replay compiled sanitized explore fuzz bench hostile nemesis site docs loaded packages \
   workflows lock clean
 
@@ -92,8 +92,10 @@ lint: $(READY)
 	$(BIN)/codespell $(SPELLED)
 	$(BIN)/mypy
 
-interop: $(READY) ## run the suite on all tested implementations (INTEROP=--share; needs Go, Node, Chromium)
+whole: $(READY) ## run the tests that `make test` leaves out: templates, brokers, exports (uses Go, Rust, Java, brokers)
 	$(BIN)/pytest -q -n auto -m whole $$(grep -l mark.whole conformance/tests/*.py)
+
+interop: $(READY) ## run the suite on all tested implementations (INTEROP=--share; needs Go, Node, Chromium)
 	cd conformance && ../$(BIN)/python -m peers.interop $(INTEROP)
 
 kills: $(READY) ## run every case against every mutant (KILLS=--check: every proof, and a sample)

@@ -1,4 +1,4 @@
-"""Python servers on a Redis and a NATS server that run: ``make interop`` runs these."""
+"""Python servers on a Redis and a NATS server that run: ``make whole`` runs these."""
 
 import asyncio
 import json

@@ -32,7 +32,7 @@ REQUEST = Draft202012Validator({**SCHEMA, "$ref": "#/$defs/toCodec"})
 ANSWER = Draft202012Validator({**SCHEMA, "$ref": "#/$defs/fromCodec"})
 
 LARGE = 10_000
-"""Characters of a large request. Adapters answer these, which have 120 MB, in `make interop`."""
+"""Characters of a large request. Adapters answer these, which have 120 MB, in `make whole`."""
 
 NODE = shutil.which("node")
 ADAPTERS = {
