@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SCREENS: Final = ((1280, "light"), (390, "dark"))
 """Widths in pixels, a desk's and a telephone's, and the scheme that each has."""
 
-SAMPLE: Final = 24
+SAMPLE: Final = 40
 """One of this many generated pages is opened, since all of them have one form."""
 
 ALIKE: Final = ("requirements/", "transcripts/")
