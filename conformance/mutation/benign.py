@@ -142,8 +142,8 @@ class Refusing(Server):
         if _is_odd(request):
             return HTTPStatus.BAD_REQUEST
         id_ = request.headers.get(ID_HEADER)
-        is_none = id_ == "" or id_ in self.connections
-        return HTTPStatus.CONFLICT if is_none else super().accept(request)
+        is_forbidden = id_ == "" or id_ in self.connections
+        return HTTPStatus.CONFLICT if is_forbidden else super().accept(request)
 
 
 def _admit(connection: Connection) -> None:
