@@ -266,3 +266,17 @@ def test_a_reader_that_is_blocked_is_named_as_the_likely_cause():
     assert found["expected"] == "1 expect-nothing"
     assert found["actual"] == "no reply to a barrier"
     assert "keeps the peer from reading" in found["cause"]
+
+
+@pytest.mark.parametrize(
+    ("header", "verdict"),
+    [
+        ("Upgrade: WEBSOCKET", Verdict.PASS),
+        ("Connection: upgrade", Verdict.PASS),
+        ("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", Verdict.PASS),
+        ("Sec-WebSocket-Accept: s3pplmbitxaq9kygzzhzrbk+xoo=", Verdict.FAIL),
+    ],
+)
+def test_a_header_has_the_letter_case_of_its_value_but_for_an_upgrade(header, verdict):
+    script = f"1 upgrade GET / Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n1 has {header}"
+    assert played(script)[0] is verdict

@@ -138,6 +138,8 @@ mutants(
     on.header("X-Conformance-Note", None),
     "TR-19 url-header-misnamed: Writes the name of a header in the URL before the prefix.",
     on.in_url(lambda name, value: f"{name}X-Websocket-Header-={quote(value)}"),
+    "TR-19 url-header-in-small-letters: Writes the value of a header in the URL in small letters.",
+    on.in_url(lambda name, value: f"X-Websocket-Header-{name}={quote(value.lower())}"),
     "TR-19 url-header-not-escaped: Writes the value of a header into the URL as it is.",
     on.in_url(lambda name, value: f"X-Websocket-Header-{name}={value}"),
     "TR-1 version-8: Asks for WebSocket version 8.",

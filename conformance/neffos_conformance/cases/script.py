@@ -34,7 +34,8 @@ number of a connection, a verb, and its argument:
     1 closed 1000                    the other closes it: with this code, "none" without a close
                                      frame, "some" with one, "any" in any way
     1 closed 1008!                   likewise, and another code fails the case
-    1 has Name: value                the other's HTTP headers have this; 1 lacks Name
+    1 has Name: value                the other's HTTP headers have this, in its letter case but for
+                                     the values of Connection and Upgrade; 1 lacks Name
 
 for a server under test:
 

@@ -37,6 +37,9 @@ _NEWS_AFTER: Final = 2
 HEADER: Final = "header "
 """Begins the remark on a header."""
 
+_CASELESS: Final = frozenset({"connection", "upgrade"})
+"""The headers whose values are compared without regard to letter case (RFC 6455, 4.2)."""
+
 MARK_SIZE: Final = 4
 """Random bytes in a case's mark: concurrent cases have different ids anyway."""
 
@@ -301,11 +304,13 @@ class ScriptRunner:
 
     async def _has(self, step: Step, _: int) -> None:
         name, _colon, value = step.rest.partition(":")
-        expected = value.strip().lower()
+        expected = value.strip()
         there = [each for key, each in self.headers[step.connection] if key == name.lower()]
         self._log_headers(step.connection, name, there)
-        tokens = {token.strip().lower() for each in there for token in each.split(",")}
-        if not there or (expected and expected not in tokens | {each.lower() for each in there}):
+        found = {*there, *(token.strip() for each in there for token in each.split(","))}
+        if name.lower() in _CASELESS:
+            expected, found = expected.lower(), {each.lower() for each in found}
+        if not there or (expected and expected not in found):
             actual = f"{name}: {', '.join(there)}" if there else f"no {name}"
             raise MismatchError(f"expected the header {step.rest}, actual {actual}", actual)
 
