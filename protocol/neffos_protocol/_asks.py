@@ -32,7 +32,13 @@ from neffos_protocol.events import (
     UnmatchedReply,
 )
 from neffos_protocol.limits import SessionLimits
-from neffos_protocol.names import CHANGE_OF, CLIENT_PREFIX, EXCHANGE_MARKER, TOO_MANY
+from neffos_protocol.names import (
+    CHANGE_OF,
+    CLIENT_PREFIX,
+    EXCHANGE_MARKER,
+    LOCAL_ONLY,
+    TOO_MANY,
+)
 from neffos_protocol.state_machines import (
     INCOMING_ASK,
     OUTGOING_ASK,
@@ -198,7 +204,8 @@ class AskTracking(SessionCore):
             return True
         if self.role is _CLIENT and meaning.kind is _CLIENT_ASK:
             is_answer = message.is_error or message.is_empty_reply or message.event in CHANGE_OF
-            if is_answer or not self._is_live(message.namespace):
+            is_local = message.event in LOCAL_ONLY  # EV-4
+            if is_answer or is_local or not self._is_live(message.namespace):
                 self._follow_ask(_NONE, input_, unmatched)
                 return True
             # A server that broadcasts the event of another client's ask leaves that token in.

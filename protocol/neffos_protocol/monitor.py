@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from neffos_codec import Message, Native, Payload, Reason, WaitKind
+from neffos_codec import Message, Native, Payload, Reason, WaitKind, first_surrogate
 from neffos_protocol.conversation import (
     RECEIVED_INPUT,
     Conversation,
@@ -225,7 +225,7 @@ class Monitor:
             message.event == ask.event
             and message.namespace == ask.namespace
             and message.room == ask.room
-        )
+        ) or _echoes_what_was_read(message, ask)
         change = ask.change
         if change is None:
             if not echoes:
@@ -245,3 +245,18 @@ class Monitor:
             self._find(found, "FR-13", me.role, "an empty reply is text")
         elif payload != f"{message.wait};;;;;;":
             self._find(found, "FR-13", me.role, "an empty reply is the token and six ';'")
+
+
+def _echoes_what_was_read(message: Message, ask: ObservedAsk) -> bool:
+    """Whether a reply has the names of its ask, but for bytes that are not UTF-8.
+
+    The receiver of the ask may have read U+FFFD in the place of such bytes (FR-12).
+    """
+    return all(
+        replied == asked or first_surrogate(asked) >= 0
+        for replied, asked in (
+            (message.namespace, ask.namespace),
+            (message.room, ask.room),
+            (message.event, ask.event),
+        )
+    )

@@ -148,6 +148,14 @@ def test_a_correct_conversation_is_not_blamed(conversation):
     assert monitor.number == len(conversation)
 
 
+@pytest.mark.parametrize("read", ["\ufffd", "\ufffd\ufffd"])
+def test_who_reads_a_broken_name_in_its_own_way_is_not_blamed(read):
+    ask, other = (CLIENT, b"$7;n;;\xe2\x82;0;0;"), (SERVER, f"$7;m;;{read};0;0;".encode())
+    reply = (SERVER, f"$7;n;;{read};0;0;".encode())
+    assert findings([*CONNECTED, ask, reply]) == [("FR-12", 5, CLIENT)]
+    assert findings([*CONNECTED, ask, other]) == [("FR-12", 5, CLIENT), ("AR-7", 6, SERVER)]
+
+
 def test_between_the_peers_a_message_may_have_crossed_the_reply():
     late = [*LEFT, (CLIENT, ";n;;e;0;0;late"), (CLIENT, ";n;r;e;0;0;late")]
     assert findings(late) == []

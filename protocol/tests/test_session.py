@@ -809,6 +809,14 @@ def test_a_broadcast_with_another_clients_token_is_an_event_all_the_same() -> No
     assert session.outgoing() == []
 
 
+@pytest.mark.parametrize("event", sorted(names.LOCAL_ONLY))
+def test_no_local_event_is_delivered_for_another_clients_token(event: str) -> None:
+    session = connected(CLIENT)
+    foreign = frame(wait="$99", event=event)
+    assert session.receive(foreign) == [UnmatchedReply(decode(foreign))]
+    assert session.outgoing() == []
+
+
 def test_what_another_session_was_asked_cannot_be_answered_here() -> None:
     mine, other = connected(SERVER), connected(SERVER)
     [asked_here] = mine.receive(frame(wait="$1", body="mine"))

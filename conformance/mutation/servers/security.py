@@ -185,7 +185,7 @@ mutants(
     "SEC-16 stops-at-many-fragments: Stops reading amid a message of very many fragments.",
     proxy.inward(do.give(HANG), opcode=Opcode.CONT, parts=lambda parts: parts[0] > 400),
     "SEC-16 dies-of-octets: Ends its process at binary messages without a meaning.",
-    _dying(lambda _, frame: frame.content.startswith(b"\xff\xfe\xfd")),
+    _dying(lambda _, frame: frame.content.startswith(b";\xff\xfe\xfd")),
     "SEC-16 stops-at-go-away: Stops reading when a client sends a refusal.",
     on.receive_raw(do.deaf_from(payload="Hgo away")),
     "SEC-16 dies-of-unknown-requests: Ends its process at events that begin like system events.",

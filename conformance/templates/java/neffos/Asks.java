@@ -127,7 +127,8 @@ final class Asks {
         if (session.isClient() && wait.kind() == Wait.Kind.CLIENT_ASK) {
             boolean isAnswer =
                     frame.isError() || frame.isEmptyReply() || Change.of(frame.event()) != null;
-            if (isAnswer || !session.isMember(frame.namespace(), "")) {
+            boolean isLocal = Session.LOCAL_EVENTS.contains(frame.event()); // EV-4
+            if (isAnswer || isLocal || !session.isMember(frame.namespace(), "")) {
                 session.report(new Event.UnmatchedReply(frame));
             } else { // a server left in the token of another client's ask
                 session.violated("AR-17", "the token is another client's");

@@ -27,7 +27,7 @@ import neffos.Message.NativeMode;
  */
 public final class Session {
     /** The events that are never sent (EV-4, EV-5). */
-    private static final Set<String> LOCAL_EVENTS =
+    static final Set<String> LOCAL_EVENTS =
             Set.of("_OnNamespaceConnected", "_OnRoomJoined", "_OnRoomLeft", "_OnAnyEvent");
 
     /** The event of a frame that carries a native message (NM-5). */
