@@ -137,6 +137,13 @@ def _speaks(c: ClientContext, op: str, fields: Values) -> None:
         c.say_last(_event(op, fields))
 
 
+@mutant("RM-14", on.receive)
+def slow_to_join(c: ClientContext, m: Message) -> Effect:
+    """Misses an event in a room that follows closely on the reply to its own join."""
+    follows, c.values["joined"] = c.values.get("joined", False), c.answers == JOIN
+    return () if follows and m.room and m.body == "at once" else None
+
+
 @mutant("NS-14", on.send)
 def leaves_rooms_one_by_one(c: ClientContext, m: Message) -> Effect:
     """Sends a leave for each room when its namespace is disconnected."""
