@@ -32,8 +32,10 @@ MESSAGE_HOOKS: Final = frozenset(
 )
 """The hooks that need no socket, no HTTP and no driver."""
 
-APPLICATIONS: Final = frozenset({"busy-with-others", "errors-in-its-own-words"})
-"""Benign variants whose application does something else than a vector says."""
+APPLICATIONS: Final = frozenset(
+    {"busy-with-others", "client-asks-in-turn", "errors-in-its-own-words"}
+)
+"""Benign variants whose application does something else than a vector says, or later."""
 
 FLOOR: Final = 0.90
 """The share of these mutants that the vectors kill at least. Many of the others need a second
