@@ -14,7 +14,12 @@ from neffos_conformance.cases.features import needed
 from neffos_conformance.cases.script import read_script
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.driver_pool import to_client
-from neffos_conformance.runner.driver_protocol import MADE_UP, DriverEndedError, DriverError
+from neffos_conformance.runner.driver_protocol import (
+    MADE_UP,
+    DriverEndedError,
+    DriverError,
+    OperationError,
+)
 from neffos_conformance.runner.known_failures import read_known_failures
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
@@ -101,6 +106,39 @@ def test_no_case_kills_a_benign_variant():
     for number, mutant in enumerate(BENIGN):  # with all cases of each: make kills
         some = cases[number :: len(BENIGN)]
         assert work_clock.run(killers(mutant, some)) == set(), mutant.name
+
+
+def refuse_while_asking(context, op, fields):
+    if op != MADE_UP and len(context.running) > 1:
+        raise OperationError("an earlier ask is pending")
+
+
+@pytest.mark.parametrize(
+    ("client", "ids"),
+    [
+        (BANK["client-asks-in-turn"].peer, ["AR-5.c2", "NS-18.c3", "NS-19.c3", "NS-19.c4"]),
+        (ClientFault(before=refuse_while_asking), ["AR-5.c2"]),
+    ],
+    ids=["later", "refused"],
+)
+def test_a_client_need_not_ask_while_an_earlier_ask_is_pending(client, ids):
+    results = [work_clock.run(play(client, each)) for each in named(*ids)]
+    assert [each.verdict for each in results] == [Verdict.SKIPPED] * len(ids)
+    text = "the client sends no ask while an earlier one is pending: "
+    assert all(each.explanation.startswith(text) for each in results)
+
+
+def test_a_client_that_withholds_another_message_fails():
+    script = """
+    1 app
+    1 do ask app echo hi
+    1 > <<ask>>;app;;echo;0;0;hi
+    1 > {}
+    """
+    for missing in ("17;;;;;;", "<<ask>>;app;;echo;0;0;hi", ";app;;news;0;0;<<text>>"):
+        assert judge_here(script.format(missing)).verdict is Verdict.FAIL
+    late = judge_here("1 app\n1 > <<ask>>;app;;echo;0;0;hi")
+    assert late.verdict is Verdict.FAIL  # the connect before has its reply
 
 
 # -------------------------------------------------------------------- features

@@ -99,7 +99,7 @@ def test_the_citation_is_found_and_is_in_the_place_of_another_docstring(tmp_path
 
 
 def test_the_case_passes_and_only_it_kills_the_mutant(mutant):
-    case = replace(THE_CASE, requirements=("RM-1",))  # the catalogue has no RM-14
+    case = replace(THE_CASE, requirements=("RM-1",))  # the catalogue has no RM-15
 
     async def run():
         async with embedded_server() as url:
@@ -112,7 +112,7 @@ def test_the_case_passes_and_only_it_kills_the_mutant(mutant):
 
 
 def test_the_proof_names_the_mutant(mutant, alone):
-    assert f'`RM-14 = "{NAME}"`' in PAGE
-    assert f"{NAME} (RM-14): RM-14.1" in PAGE
+    assert f'`RM-15 = "{NAME}"`' in PAGE
+    assert f"{NAME} (RM-15): RM-15.1" in PAGE
     assert mutant.about.endswith(".")
     assert list(kill_matrix.proof_errors("server", {ONE.id: NAME})) == []

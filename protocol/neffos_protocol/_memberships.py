@@ -3,10 +3,10 @@
 An ask for what holds already gets the empty reply (NS-5, NS-8, RM-4, RM-5), and so does one that
 was performed (AR-8); a refusal gets the application's error text and changes nothing (NS-7, RM-3,
 RM-7, AR-20). A room without a name is refused (RM-12). The namespace without one is like any other
-(NS-15). A connected namespace is so from the reply on (NS-16), and until its own disconnect is
-confirmed (NS-19) or the other peer's ask does the same, which ends the own one, for rooms as well
-(RM-13). The end of the connection ends all of them without a frame (TR-15). What this side sends
-has a token and is checked first (NS-11, NS-20).
+(NS-15). A connected namespace is so from the reply on (NS-16), as a joined room is (RM-14), and
+until its own disconnect is confirmed (NS-19) or the other peer's ask does the same, which ends the
+own one, for rooms as well (RM-13). The end of the connection ends all of them without a frame
+(TR-15). What this side sends has a token and is checked first (NS-11, NS-20).
 """
 
 from __future__ import annotations

@@ -137,6 +137,13 @@ def _speaks(c: ClientContext, op: str, fields: Values) -> None:
         c.say_last(_event(op, fields))
 
 
+@mutant("RM-14", on.receive)
+def slow_to_join(c: ClientContext, m: Message) -> Effect:
+    """Misses an event in a room that follows closely on the reply to its own join."""
+    follows, c.values["joined"] = c.values.get("joined", False), c.answers == JOIN
+    return () if follows and m.room and m.body == "at once" else None
+
+
 @mutant("NS-14", on.send)
 def leaves_rooms_one_by_one(c: ClientContext, m: Message) -> Effect:
     """Sends a leave for each room when its namespace is disconnected."""
@@ -179,6 +186,10 @@ mutants(
         send=when(do.remember("namespace"), event=CONNECT, wait=is_client_token),
         receive=when(_once, event=(CONNECT, DISCONNECT)),
     ),
+    "NS-5 connect-waits-for-disconnect: Holds a connect back while its disconnect is pending.",
+    on.receive(do.held_while_asking(CONNECT, DISCONNECT, is_connected=True)),
+    "NS-6 connect-calls-disconnect-off: Gives its disconnect up when the server connects.",
+    _calling_off(DISCONNECT, by=CONNECT),
     "NS-6 events-outlive-their-namespace: Handles the events of a disconnected namespace.",
     on.receive(
         do.once(
@@ -323,6 +334,10 @@ mutants(
     on.receive(
         do.refuse("joined already"), event=JOIN, room=bool, wait=is_server_token, is_member=True
     ),
+    "RM-4 join-waits-for-leave: Holds a join back while its leave is pending.",
+    on.receive(do.held_while_asking(JOIN, LEAVE, is_member=True)),
+    "RM-2 join-calls-leave-off: Gives its leave up when the server has it join.",
+    _calling_off(LEAVE, by=JOIN),
     "RM-5 nothing-to-leave: Refuses to leave a room that nobody has asked to join.",
     ClientFault(
         send=when(do.remember("room"), event=JOIN),

@@ -67,6 +67,13 @@ def slow_to_connect(c: ServerContext, m: Message) -> Effect:
     return () if follows and m.namespace == "any" and not m.wait else None
 
 
+@mutant("RM-14", on.receive)
+def slow_to_join(c: ServerContext, m: Message) -> Effect:
+    """Misses an event in a room that follows closely on the reply to its own join."""
+    follows, c.values["joined"] = c.values.get("joined", False), c.answers == JOIN
+    return () if follows and m.room and m.body == "at once" else None
+
+
 @mutant("NS-9", on.after)
 def unconnected_kept(c: ServerContext, m: Message) -> Effect:
     """Keeps events for a namespace until it is connected."""

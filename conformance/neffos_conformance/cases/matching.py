@@ -59,6 +59,11 @@ def fill(payload: str | bytes, bindings: Bindings) -> str | bytes:
     return _CHOSEN.sub(lambda found: bindings[found[1]], payload)
 
 
+def has_new(text: str, bindings: Bindings) -> bool:
+    """Whether a text has a placeholder without a value."""
+    return any(found[1] not in bindings for found in _CHOSEN.finditer(text))
+
+
 def unfill(text: str, bindings: Bindings) -> str:
     """Replace the values of placeholders by their names, so that two runs say the same."""
     for name, value in bindings.items():

@@ -21,7 +21,7 @@ class Verdict(StrEnum):
     INFORMATIONAL = "informational"
     """The peer differs where the specification leaves it the choice."""
     SKIPPED = "skipped"
-    """The peer lacks a feature that the case needs, so the case did not run."""
+    """The peer lacks what the case needs, and no requirement demands that."""
     ERROR = "error"
     """The case could not run to its end, for a reason outside it."""
     UNKNOWN = "unknown"

@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from neffos_conformance.cases.features import URL_HEADER
-from neffos_conformance.cases.matching import fits
+from neffos_conformance.cases.matching import fits, has_new
 from neffos_conformance.cases.script import AGAIN, OBSERVATIONS, OPERATIONS, Step, target
 from neffos_conformance.cases.words import words_of
 from neffos_conformance.runner.driver_protocol import (
@@ -106,6 +106,7 @@ class PendingOperations:
         self._names: dict[int, int] = {}
         self._taken: list[Values] = []
         runner.look_further = self.log_uncaused
+        runner.holds_back = self.holds_back
         runner.playback.catch_up = partial(catch_up, driver)
 
     def name(self, number: int) -> int:
@@ -158,6 +159,22 @@ class PendingOperations:
         if "connection" in values:
             self._names[number] = values["connection"]
         return values
+
+    def holds_back(self, step: Step) -> bool:
+        """Whether a client may withhold the message of a step.
+
+        No requirement has a client send an ask while an earlier one of its own has no reply: it may
+        begin the operation later, or refuse it.
+        """
+        token = step.text().partition(";")[0]
+        if not step.is_from_client or not has_new(token, self._runner.bindings):
+            return False
+        waits: dict[bool, set[tuple[int, str]]] = {True: set(), False: set()}
+        for each in self._playback.log:
+            message = frame_of(each.content)
+            if message is not None and message.wait:
+                waits[each.from_client].add((each.connection, message.wait))
+        return not waits[True] <= waits[False]
 
     def log_uncaused(self) -> None:
         """Log what the client reports more often than the messages of the case give it cause to.

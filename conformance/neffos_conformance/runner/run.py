@@ -241,6 +241,8 @@ async def run_script(
     try:
         await _play(case, runner, network)
         await _look_on(runner, network)
+    except HeldBackError as error:
+        result.verdict, result.explanation = Verdict.SKIPPED, str(error)
     except MismatchError as mismatch:
         _fail(result, runner, str(mismatch), mismatch.actual)
     except DriverEndedError as error:
@@ -328,6 +330,10 @@ class UnknownError(Exception):
     """What the system under test does was not seen; the text says why."""
 
 
+class HeldBackError(Exception):
+    """A client does not send an ask while an earlier one is pending; the text says which."""
+
+
 async def _play_steps(case: Case, runner: ScriptRunner) -> None:
     setup = [*takewhile(attrgetter("is_setup"), case.steps)] if case.pause else []
     try:
@@ -336,6 +342,10 @@ async def _play_steps(case: Case, runner: ScriptRunner) -> None:
             await asyncio.sleep(case.pause)
         await runner.play(case.steps[len(setup) :])
     except (ConnectError, MismatchError) as error:
+        is_missing = isinstance(error, MismatchError) and not error.actual
+        if is_missing and runner.step and runner.holds_back(runner.step):
+            text = "the client sends no ask while an earlier one is pending"
+            raise HeldBackError(f"{text}: {runner.step.rest}") from error
         if not _may_end_so(case, runner, error):
             raise
 

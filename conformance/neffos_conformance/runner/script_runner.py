@@ -69,6 +69,8 @@ class ScriptRunner:
         profile: the names that the server has.
         verbs: plays each verb.
         look_further: logs what the system under test did beside its messages.
+        holds_back: whether a client may withhold the message of a step: an ask of its own, while an
+            earlier one is pending.
         payloads_of: gives the message of a step and a repetition, as ``Step.payloads`` does.
     """
 
@@ -83,6 +85,7 @@ class ScriptRunner:
     profile: Profile = STANDARD
     verbs: dict[str, Verb] = field(default_factory=dict)
     look_further: Callable[[], None] = lambda: None
+    holds_back: Callable[[Step], bool] = lambda _: False
     payloads_of: Callable[[Step, int], str | bytes | list[bytes]] = Step.payloads
 
     def __post_init__(self) -> None:

@@ -140,7 +140,7 @@ func echo(_ *neffos.NSConn, msg neffos.Message) error {
 	return neffos.Reply(msg.Body)
 }
 
-// echoNative writes, where a reply to a native message would be a frame.
+// echoNative writes: the library does not send what a handler replies to a native message (DV-31).
 func echoNative(ns *neffos.NSConn, msg neffos.Message) error {
 	ns.Conn.Write(neffos.Message{IsNative: true, Body: msg.Body, SetBinary: msg.SetBinary})
 	return nil

@@ -10,7 +10,7 @@ import neffos.Event.Cause;
 /**
  * The namespaces and rooms of a session: the table {@code membership} of the specification. Of a
  * room, to connect is to join and to disconnect is to leave. The empty namespace is one like any
- * other (NS-15). A membership begins with the reply in its place among the messages (NS-16), and
+ * other (NS-15). A membership begins with the reply in its place among the messages (NS-16, RM-14), and
  * lasts until the reply to its end (NS-19). Every request has a token (NS-20), and
  * gets the empty reply or an error (AR-20).
  */

@@ -5,7 +5,7 @@
 //! `neffos(0x`, and has no `!` (AR-4, AR-23, SX-1). A wait field is repeated as it came (AR-18,
 //! SX-10). Requests always have a token (NS-20). The empty namespace is one like any other (NS-15).
 //! A membership begins with the reply in its place among the messages, and ends with the reply to
-//! its end (NS-16, NS-19, HS-18). What a handler sends is sent at once, before its reply (EV-11).
+//! its end (NS-16, RM-14, NS-19, HS-18). What a handler sends is sent at once, before its reply (EV-11).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::mem::take;
