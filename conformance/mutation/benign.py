@@ -18,12 +18,13 @@ from mutation import client_faults as client
 from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.client_faults import LIMITS, ClientContext, ClientFault
+from mutation.client_faults import LIMITS, ClientFault
 from mutation.fault_proxy import Frame, FrameEffect, Proxy, Tunnel, answer
-from mutation.hooks import CONNECT, DISCONNECT, Effect, Payload, Payloads, ServerContext, when
+from mutation.hooks import CONNECT, DISCONNECT, Effect, Payload, Payloads, ServerContext
 from mutation.registry import Staged, mutant, mutants
 from neffos_asyncio import Connection, ReplyError, Server, UpgradeRequest
 from neffos_asyncio.connection import text_of
+from neffos_asyncio.limits import DEFAULT
 from neffos_asyncio.request import MAX_TRIES_DIGITS, RECONNECT_HEADER
 from neffos_codec import Message, decode, encode
 from neffos_codec import Payload as AnyPayload
@@ -318,17 +319,6 @@ def _chatty(headers: Headers) -> None:
     headers["Accept-Encoding"] = "br"
 
 
-def _hold(c: ClientContext, m: Message) -> Effect:
-    if not c.client_asks:
-        return None
-    c.kept.append(m)
-    return ()
-
-
-def _send_next(c: ClientContext, _: Message) -> None:
-    c.say(c.kept.pop(0) if c.kept else ())
-
-
 mutants(
     "headers-in-the-url: Sends the headers of its application in the URL, as in a browser.",
     client.in_url(lambda name, value: f"x-websocket-header-{name}={quote(value, safe='')}"),
@@ -340,10 +330,10 @@ mutants(
     ClientFault(request=_chatty),
     "beats-like-a-heart: Sends a ping all the time.",
     ClientFault(limits=replace(LIMITS, heartbeat=0.005)),
-    "asks-in-turn: Sends an ask only when its earlier one has a reply.",
+    "asks-in-turn: Sends an ask only when its earlier one has ended.",
     ClientFault(
-        send=when(_hold, event=bool, wait=do.is_client_token),
-        receive=when(_send_next, answers=bool),
+        in_turn=frozenset({"ask", "connect", "disconnect", "join", "leave", "leave-all"}),
+        limits=DEFAULT,
     ),
     "tells-more-than-it-must: Reports each room that it leaves because its namespace ended.",
     client.observes(

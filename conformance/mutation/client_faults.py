@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Literal, cast
@@ -136,6 +137,7 @@ class ClientFault(hooks.MessageHooks):
         request: changes the headers of its upgrade request.
         target: takes headers away, and gives the query that it sends in their place.
         is_alive: whether an HTTP status makes it believe that the server is up again.
+        in_turn: operations that it performs on a connection only one after the other.
         before: is called with each operation before the client performs it; it may raise.
         failed: gives a result in place of the failure of an operation; ``None`` lets it fail.
         result: what takes the place of the result of an operation; ``None`` leaves it alone.
@@ -151,6 +153,7 @@ class ClientFault(hooks.MessageHooks):
     request: Callable[[Headers], object] | None = None
     target: Callable[[Headers], str] | None = None
     is_alive: Callable[[int], bool] | None = None
+    in_turn: frozenset[str] = frozenset()
     before: OperationHook | None = None
     failed: OperationHook | None = None
     result: OperationHook | None = None
@@ -252,6 +255,7 @@ class _FaultyDriver:
         self._number = 0
         self._answers: dict[int, asyncio.Future[Values]] = {}
         self._news = asyncio.Event()
+        self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._driver = ReferenceDriver(self._take, limits=fault.limits)
         context.observe = self._observe
 
@@ -267,7 +271,9 @@ class _FaultyDriver:
         try:
             if fault.before:
                 fault.before(context, op, fields)
-            values = await self._do(op, **fields)
+            turn = self._turns[fields["connection"]] if op in fault.in_turn else nullcontext()
+            async with turn:
+                values = await self._do(op, **fields)
         except OperationError:
             instead = fault.failed(context, op, fields) if fault.failed else None
             if instead is HANG:

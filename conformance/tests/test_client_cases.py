@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from mutation import BANK, work_clock
+from mutation import operators as do
 from mutation.client_faults import ClientFault, play
+from mutation.hooks import when
 from mutation.kill_matrix import killers
 from neffos_conformance.cases.definition import Case, base_of, client_cases, select
 from neffos_conformance.cases.features import needed
@@ -113,13 +115,30 @@ def refuse_while_asking(context, op, fields):
         raise OperationError("an earlier ask is pending")
 
 
+def hold(context, message):
+    if not context.client_asks:
+        return None
+    context.kept.append(message)
+    return ()
+
+
+def send_next(context, _):
+    context.say(context.kept.pop(0) if context.kept else ())
+
+
+HOLDS_BACK = ClientFault(
+    send=when(hold, event=bool, wait=do.is_client_token), receive=when(send_next, answers=bool)
+)
+
+
 @pytest.mark.parametrize(
     ("client", "ids"),
     [
-        (BANK["client-asks-in-turn"].peer, ["AR-5.c2", "NS-18.c3", "NS-19.c3", "NS-19.c4"]),
+        (BANK["client-asks-in-turn"].peer, ["AR-5.c2"]),
+        (HOLDS_BACK, ["AR-5.c2", "NS-18.c3", "NS-19.c3", "NS-19.c4"]),
         (ClientFault(before=refuse_while_asking), ["AR-5.c2"]),
     ],
-    ids=["later", "refused"],
+    ids=["later", "after the reply", "refused"],
 )
 def test_a_client_need_not_ask_while_an_earlier_ask_is_pending(client, ids):
     results = [work_clock.run(play(client, each)) for each in named(*ids)]

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pytest
 
-from mutation import memory_loop
+from mutation import BANK, memory_loop
 from mutation import operators as do
 from mutation.benign import InTurn
 from mutation.client_faults import ClientFault
@@ -103,6 +103,16 @@ def test_a_server_that_holds_all_back_while_a_handler_waits_passes_a_walk():
 
     report = memory_loop.run(run())
     assert (report.counterexamples, report.trouble) == ((), "")
+
+
+def test_a_client_that_asks_in_turn_passes_a_walk():
+    peer = BANK["client-asks-in-turn"].peer
+    assert memory_loop.run(oracle.converse(peer, "client", walk(Role.CLIENT, 0))).failure is None
+
+
+def test_a_client_that_never_asks_fails_a_walk():
+    peer = mutant_of("client:drop-ask").peer()[0]
+    assert memory_loop.run(oracle.converse(peer, "client", walk(Role.CLIENT, 0))).failure
 
 
 def test_a_fault_in_a_rare_situation_becomes_a_short_conversation():

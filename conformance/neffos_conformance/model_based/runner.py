@@ -84,6 +84,7 @@ class SequenceRunner:
         self._is_unsettled = self._has_broadcast = False
         self._pending_since: dict[int, float] = {}
         self._is_overdue = False
+        self._is_held_back = False
         self._count = 0
         self._ours = Role.SERVER if model.is_client else Role.CLIENT
         self._tasks: set[asyncio.Task[None]] = set()
@@ -125,7 +126,8 @@ class SequenceRunner:
                 await self._perform(action)
             await self._sync()
         except FailureFound as found:
-            if not self._is_overdue:  # else the peer may have given up an ask, and rightly so
+            # Else the peer may have given up an ask, or may withhold one, and rightly so.
+            if not self._is_overdue and not self._is_held_back:
                 self.result.failure = found.failure
             await self._drain()
         finally:
@@ -537,6 +539,7 @@ class SequenceRunner:
 
     def _miss(self, due: Expectation | DriverLog | ConnectionState) -> None:
         """Say that something that was due did not come."""
+        self._is_held_back = self._may_hold_back(due)
         if isinstance(due, ConnectionState):
             if due.ending == "TR-16":
                 self._closed(due.number, ConnectionClosed(None))
@@ -553,6 +556,20 @@ class SequenceRunner:
         is_harmless = due.undecided is None and due.requirement in _HARMLESS_TO_MISS
         kind = failures.MISSING if is_harmless else "a message is missing"
         self.fail(due.requirement, kind, f"expected {wanted}, nothing arrived", due.number)
+
+    def _may_hold_back(self, due: Expectation | DriverLog | ConnectionState) -> bool:
+        """Whether a client may not have begun yet with what is due.
+
+        No requirement has a client send an ask while an earlier one of its own is pending.
+        """
+        if isinstance(due, DriverLog):
+            actions = [number for number, each in self.model.operations.items() if each is due]
+            asks = due.op not in ("dial", "emit", "native", "close")
+            is_begun = not asks or not self.model.asks.keys().isdisjoint(actions)
+        else:
+            is_begun = not (isinstance(due, Expectation) and due.is_ask)
+        pending = (ask for ask in self.model.asks.values() if ask.state == "pending")
+        return self.model.is_client and not is_begun and any(pending)
 
     def failure(self, requirement: str, kind: str, text: str, number: int = 0) -> failures.Failure:
         """Give the failure that an action shows, the last one by default.
