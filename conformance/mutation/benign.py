@@ -150,7 +150,7 @@ def _admit(connection: Connection) -> None:
     request = connection.request
     for text in request.headers.get_all(REFUSE_HEADER) if request else ():
         raise ReplyError(text)
-    if request and _is_odd(request):
+    if request and (_is_odd(request) or request.headers.get(ID_HEADER) == ""):
         raise ReplyError("this server does not take one of the headers")
 
 
