@@ -52,6 +52,21 @@ KNOWN: Final = frozenset(
 """The error texts that the specification, or the conformance application, fixes."""
 
 
+LEAST: Final = SessionLimits(
+    payload=256 << 10,
+    held=8,
+    held_size=8 << 10,
+    namespaces=8,
+    rooms=16,
+    name=256,
+    token=256,
+    incoming_asks=100,
+    repeats=100,
+    outgoing_asks=100,
+)
+"""The least limits of SEC-2, SEC-3 and SEC-5 to SEC-7."""
+
+
 async def _slowly(writer: asyncio.StreamWriter, content: bytes) -> None:
     await asyncio.sleep(PAUSE)
     writer.write(content)
@@ -264,20 +279,7 @@ mutants(
     "refuses-odd-handshakes: Refuses the handshake where it may refuse the upgrade for a header.",
     on.run(partial(do.serving, on_connect=_admit)),
     "strict-limits: Has the least limits of SEC-2, SEC-3 and SEC-5 to SEC-7.",
-    do.limited(
-        SessionLimits(
-            payload=256 << 10,
-            held=8,
-            held_size=8 << 10,
-            namespaces=8,
-            rooms=16,
-            name=256,
-            token=256,
-            incoming_asks=100,
-            repeats=100,
-            outgoing_asks=100,
-        )
-    ),
+    do.limited(LEAST),
     "wide-limits: Has limits far above those of other servers.",
     do.limited(
         SessionLimits(
