@@ -56,6 +56,21 @@ KNOWN: Final = frozenset(
 """The error texts that the specification, or the conformance application, fixes."""
 
 
+LEAST: Final = SessionLimits(
+    payload=256 << 10,
+    held=8,
+    held_size=8 << 10,
+    namespaces=8,
+    rooms=16,
+    name=256,
+    token=256,
+    incoming_asks=100,
+    repeats=100,
+    outgoing_asks=100,
+)
+"""The least limits of SEC-2, SEC-3 and SEC-5 to SEC-7."""
+
+
 async def _slowly(writer: asyncio.StreamWriter, content: bytes) -> None:
     await asyncio.sleep(PAUSE)
     writer.write(content)
@@ -154,7 +169,7 @@ def _admit(connection: Connection) -> None:
     request = connection.request
     for text in request.headers.get_all(REFUSE_HEADER) if request else ():
         raise ReplyError(text)
-    if request and _is_odd(request):
+    if request and (_is_odd(request) or request.headers.get(ID_HEADER) == ""):
         raise ReplyError("this server does not take one of the headers")
 
 
@@ -278,20 +293,7 @@ mutants(
     "refuses-odd-handshakes: Refuses the handshake where it may refuse the upgrade for a header.",
     on.run(partial(do.serving, on_connect=_admit)),
     "strict-limits: Has the least limits of SEC-2, SEC-3 and SEC-5 to SEC-7.",
-    do.limited(
-        SessionLimits(
-            payload=256 << 10,
-            held=8,
-            held_size=8 << 10,
-            namespaces=8,
-            rooms=16,
-            name=256,
-            token=256,
-            incoming_asks=100,
-            repeats=100,
-            outgoing_asks=100,
-        )
-    ),
+    do.limited(LEAST),
     "wide-limits: Has limits far above those of other servers.",
     do.limited(
         SessionLimits(

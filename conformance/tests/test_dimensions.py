@@ -11,7 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mutation import work_clock
+from mutation.benign import LEAST
 from mutation.client_faults import ClientFault, play
+from mutation.operators import limited_server
 from neffos_codec import encode
 from neffos_conformance.cases.covering import MOST, few, variations
 from neffos_conformance.cases.definition import Role, cases_of
@@ -67,6 +69,20 @@ def test_the_reference_server_passes_variations_with_every_value():
 
     assert unlike_pass(work_clock.run(run_all())) == []
     assert {name for case in chosen for name in names_in(case.id)} == values().keys()
+
+
+def test_a_server_with_the_least_limits_passes_variations_with_every_value():
+    chosen = [*few(cases_of("server"), most=1), rebuilt(CASES, MOST_ROOMS)]
+
+    async def run_all() -> list[Result]:
+        async with limited_server(LEAST) as url:
+            return [result async for result in run_cases(to_server(url), chosen)]
+
+    assert unlike_pass(work_clock.run(run_all())) == []
+
+
+MOST_ROOMS = "RM-1.6[rooms-6]"
+"""The variation that joins the most rooms of one connection: 16, the least limit of SEC-6."""
 
 
 def test_the_reference_client_passes_variations_with_every_value():
@@ -191,6 +207,8 @@ def test_what_a_variation_needs_follows_from_its_lines():
         ("AR-16.1[binary]", "it has binary messages already"),
         ("SEC-4.1[binary]", "it tests a limit or a time"),
         ("AR-99.1[binary]", "no case matches AR-99.1"),
+        ("HS-3.6[own-id]", "nothing in it would change"),
+        ("HS-13.2[body-100000]", "a server may hold back 8 KiB at most"),
         ("RM-2.5[room-words]", "a name is that of a repetition"),
         ("AR-22.1[binary,body-1]", "is not spelled as AR-22.1[body-1,binary] is"),
     ],
@@ -281,7 +299,7 @@ def varied(fails) -> Varied:
 
     found = Varied()
     passed = [Result(CASES[id_]) for id_ in ("RM-1.1", "RM-1.2", "AR-22.1")]
-    accepts = having("rejoined", "binary", "rooms-20", "token-percent", "pending-1")
+    accepts = having("rejoined", "binary", "rooms-6", "token-percent", "pending-1")
     run = vary(run_one, CASES.values(), passed, found, is_thorough=True, jobs=2, accepts=accepts)
     work_clock.run(run)
     return found
@@ -295,7 +313,7 @@ def test_a_failure_is_named_by_no_more_values_than_it_needs():
     ]
     assert found.passed < found.number
     assert found.passed_by["binary"] < found.run_by["binary"]
-    assert 0 < found.passed_by["rooms-20"] <= found.run_by["rooms-20"]
+    assert 0 < found.passed_by["rooms-6"] <= found.run_by["rooms-6"]
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,8 @@ def rewrite_body(script: Script, value: DimensionValue) -> Steps:
     script.check_texts()
     if any(";broadcast-to;" in step.rest for step in script.steps):
         raise NotApplicableError("a part of a body is carried")
+    if any(_has_free_body(script, fields) for fields in script.early()):
+        raise NotApplicableError("a server may hold back 8 KiB at most")  # SEC-3
     free, bound, events = _bodies(script)
     names = _distinct(each for each in free if each not in bound and each not in TEXTS)
     if value.size == 0 and not events <= {"echo"}:

@@ -81,6 +81,17 @@ class Script:
             if step.verb in MESSAGE_VERBS and (fields := split(step.rest)) is not None:
                 yield step, fields
 
+    def early(self) -> Iterator[list[str]]:
+        """Give the fields of the frames that the suite sends to a server before the acceptance."""
+        accepted: set[int] = set()
+        for step in self.steps if self.role == "server" else ():
+            if step.verb == "enter" or (step.verb.startswith("<") and step.rest.startswith("A")):
+                accepted.add(step.connection)
+            elif self.is_sent(step) and step.connection not in accepted:
+                fields = split(step.rest)
+                if fields is not None:
+                    yield fields
+
     def is_opening(self, step: Step) -> bool:
         """Whether a message belongs to the handshake, or is the setup's connect of ``app``."""
         wait = step.rest.partition(";")[0]
