@@ -177,6 +177,8 @@ def test_the_reply_to_a_second_reply_shows_that_it_was_taken_for_an_ask():
     answered = [*CONNECTED, (SERVER, ask), (CLIENT, ask.replace(";0;0;", ";1;0;no"))]
     again = [*answered, (CLIENT, ask), (SERVER, "1;;;;;;")]
     assert [found[0] for found in findings(again)] == ["AR-22", "AR-21"]
+    later = [(SERVER, ask.replace("1;m", "2;m")), (CLIENT, ask.replace("1;m", "2;m"))]
+    assert [found[0] for found in findings([*answered, *later, *again[-2:]])] == ["AR-20", "AR-22"]
 
 
 CONNECTED_ANEW = [

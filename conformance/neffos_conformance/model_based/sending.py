@@ -342,6 +342,7 @@ def answer(state: SutState, action: SuiteAction) -> list[Output] | None:
     if ask.state == "answered":
         return [sent]
     ask.state = "answered"
+    state.connections[action.connection].last_ended = action.of
     if ask.change is not None:
         _settle_change(state, action, ask, message)
     else:
@@ -360,6 +361,14 @@ def _is_error(action: SuiteAction, message: Message) -> bool:
 def _is_unclear(state: SutState, action: SuiteAction, ask: PeerAsk) -> bool:
     """Whether nothing can be said of what comes of an answer."""
     connection = state.connections[action.connection]
+    is_room = ask.change is not None and ask.scope[1] is not None
+    is_superseded = is_room and connection.state(ask.scope) not in tables.CHANGING
+    has_ended = ask.state != "pending" or is_superseded
+    if has_ended or action.how == "twice":
+        # A peer need not remember the token of an ask once another one has ended (AR-21).
+        others = any(of != action.of for of, _ in state.pending_asks(action.connection))
+        if others or (has_ended and connection.last_ended != action.of):
+            return True
     if ask.state == "pending":
         if ask.scope in connection.undecided and (state.is_client or ask.change is not None):
             return True

@@ -84,6 +84,7 @@ class ConnectionState:
         expected: what the peer must or may send and report.
         leaving: the rooms that ``leave-all`` has yet to leave, by its action.
         held: the suite's asks inside a namespace that may wait for a handler, by their actions.
+        last_ended: the action whose ask of the peer was the last to end here; 0 if none is known.
         ending: the requirement by which the peer ends the connection, or confirms its end.
         is_over: it has ended.
     """
@@ -97,6 +98,7 @@ class ConnectionState:
     expected: list[Expectation] = field(default_factory=list)
     leaving: dict[int, list[Scope]] = field(default_factory=dict)
     held: dict[int, Message] = field(default_factory=dict)
+    last_ended: int = 0
     ending: str = ""
     is_over: bool = False
 
@@ -385,6 +387,10 @@ class SutState:
         self._report(number, connection, scope, before, input_)
         if before in tables.CHANGING and row.next != before and "ask" in input_:
             self.permit_either(connection, scope)
+            if scope[1] is not None:  # the ask of the peer has ended (RM-13)
+                asks = self.pending_asks(connection.number)
+                superseded = (of for of, ask in asks if ask.change and ask.scope == scope)
+                connection.last_ended = next(superseded, 0)
         if (
             before in MEMBERSHIP.live
             and row.next == MembershipState.DISCONNECTED
@@ -453,6 +459,8 @@ class SutState:
             if ask.ends_with(namespace):
                 self._end_ask(of, ask)
                 ended.append(of)
+        if ended:
+            connection.last_ended = ended[0] if len(ended) == 1 else 0
         for of, rooms in list(connection.leaving.items()):
             if any(each[0] == namespace for each in rooms):
                 del connection.leaving[of]
