@@ -425,6 +425,12 @@ def test_the_reply_to_an_ask_that_is_too_long_to_remember_is_no_made_up_one():
     assert findings([*CONNECTED, reply]) == [("AR-17", 5, SERVER)]
 
 
+def test_the_reply_to_an_ask_that_is_too_long_to_remember_is_no_second_one():
+    again = [(who, f"$1;n;;{'e' * conversation.MAX_HEAD};0;0;") for who in (CLIENT, SERVER)]
+    assert findings([*CONNECTED, *again]) == []
+    assert findings([*CONNECTED, again[1]]) == [("AR-22", 5, SERVER)]
+
+
 @pytest.mark.parametrize("reply", ["$1;;;;0;0;", b"$1;;;;;;"])
 def test_an_empty_reply_is_written_in_one_way(reply):
     assert findings([*CONNECTED[:-1], (SERVER, reply)]) == [("FR-13", 4, SERVER)]

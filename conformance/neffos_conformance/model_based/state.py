@@ -212,6 +212,12 @@ class SutState:
             if ask.connection == connection and ask.state == "pending":
                 yield number, ask
 
+    def _pending_changes(self, connection: ConnectionState, scope: Scope) -> Iterator[int]:
+        """Give the pending system asks of the peer for a namespace or room."""
+        for number, ask in self.pending_asks(connection.number):
+            if ask.change is not None and ask.scope == scope:
+                yield number
+
     def answered_by(self, action: int) -> int:
         """Give the last action that answered the ask of an action; that action where none did."""
         ask = self.asks.get(action)
@@ -387,10 +393,8 @@ class SutState:
         self._report(number, connection, scope, before, input_)
         if before in tables.CHANGING and row.next != before and "ask" in input_:
             self.permit_either(connection, scope)
-            if scope[1] is not None:  # the ask of the peer has ended (RM-13)
-                asks = self.pending_asks(connection.number)
-                superseded = (of for of, ask in asks if ask.change and ask.scope == scope)
-                connection.last_ended = next(superseded, 0)
+            # The ask of the peer has ended, or will with its namespace (RM-13, NS-18).
+            connection.last_ended = next(self._pending_changes(connection, scope), 0)
         if (
             before in MEMBERSHIP.live
             and row.next == MembershipState.DISCONNECTED
@@ -459,8 +463,9 @@ class SutState:
             if ask.ends_with(namespace):
                 self._end_ask(of, ask)
                 ended.append(of)
-        if ended:
-            connection.last_ended = ended[0] if len(ended) == 1 else 0
+        also_ended = [*ended, *self._pending_changes(connection, (namespace, None))]
+        if also_ended:
+            connection.last_ended = also_ended[0] if len(also_ended) == 1 else 0
         for of, rooms in list(connection.leaving.items()):
             if any(each[0] == namespace for each in rooms):
                 del connection.leaving[of]
