@@ -226,6 +226,11 @@ class PeerState:
         """Whether it has asked with this token, as far as that is remembered."""
         return token in self.pending or token in self._settled or token in self._settled_before
 
+    def has_to_know(self, token: str) -> bool:
+        """Whether it has an ask with this token that is pending or was the last to end (AR-21)."""
+        settled = self._settled or self._settled_before
+        return token in self.pending or token == next(reversed(settled), None)
+
     def state(self, namespace: str, room: str | None = None) -> str:
         """Give the state of a namespace, or of a room in it, in the membership table."""
         return self.memberships.get((namespace, room), _DISCONNECTED)

@@ -157,12 +157,15 @@ class Monitor:
     ) -> bool:
         """Check the token of what answers no pending ask; give whether the rest matters."""
         wait, meaning = message.wait, self.conversation.wait
+        has_forgotten = self._pairs[me.role][1].has_forgotten
         if self.conversation.repeats:
-            self._find(found, "AR-22", me.role, f"a second reply to {wait!r}")
+            if not has_forgotten:  # else it may reply to a later ask with the same token
+                self._find(found, "AR-22", me.role, f"a second reply to {wait!r}")
             return False
         if kind is _STRAY_REPLY and me.has_asked(wait):
-            text = f"a reply to {wait!r}, the token of an ask of its own"
-            self._find(found, "AR-21", me.role, text)
+            if me.has_to_know(wait):
+                text = f"a reply to {wait!r}, the token of an ask of its own"
+                self._find(found, "AR-21", me.role, text)
             return False
         if meaning is None:
             return True
@@ -172,7 +175,7 @@ class Monitor:
             self._find(found, "AR-2", me.role, f"the token {wait!r} does not begin with '$'")
         elif me.role is _SERVER and meaning.kind is WaitKind.CLIENT_ASK:
             if kind is _STRAY_REPLY:
-                if not self._pairs[me.role][1].has_forgotten:
+                if not has_forgotten:
                     text = f"a reply to {wait!r}, never asked here"
                     self._find(found, "AR-17", me.role, text)
                 return False

@@ -185,6 +185,8 @@ def test_the_reply_to_a_second_reply_shows_that_it_was_taken_for_an_ask():
     answered = [*CONNECTED, (SERVER, ask), (CLIENT, ask.replace(";0;0;", ";1;0;no"))]
     again = [*answered, (CLIENT, ask), (SERVER, "1;;;;;;")]
     assert [found[0] for found in findings(again)] == ["AR-22", "AR-21"]
+    later = [(SERVER, ask.replace("1;m", "2;m")), (CLIENT, ask.replace("1;m", "2;m"))]
+    assert [found[0] for found in findings([*answered, *later, *again[-2:]])] == ["AR-20", "AR-22"]
 
 
 CONNECTED_ANEW = [
@@ -429,6 +431,12 @@ def test_the_reply_to_an_ask_that_is_too_long_to_remember_is_no_made_up_one():
     reply = (SERVER, f"$2;n;{name};_OnRoomJoin;1;0;too long")
     assert findings([*CONNECTED, (CLIENT, f"$2;n;{name};_OnRoomJoin;0;0;"), reply]) == []
     assert findings([*CONNECTED, reply]) == [("AR-17", 5, SERVER)]
+
+
+def test_the_reply_to_an_ask_that_is_too_long_to_remember_is_no_second_one():
+    again = [(who, f"$1;n;;{'e' * conversation.MAX_HEAD};0;0;") for who in (CLIENT, SERVER)]
+    assert findings([*CONNECTED, *again]) == []
+    assert findings([*CONNECTED, again[1]]) == [("AR-22", 5, SERVER)]
 
 
 @pytest.mark.parametrize("reply", ["$1;;;;0;0;", b"$1;;;;;;"])

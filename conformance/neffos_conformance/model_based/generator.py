@@ -323,7 +323,8 @@ class SequenceGenerator:
     def _answer(self) -> SuiteAction | None:
         asks = self._model.asks.items()
         pending = [number for number, each in asks if each.state == "pending"]
-        settled = [number for number, each in asks if each.state != "pending"]
+        latest = {each.last_ended for each in self._model.connections.values()}
+        settled = [number for number, each in asks if each.state != "pending" and number in latest]
         if not pending or (settled and self._chance(0.1)):
             if not settled or not self._chance(self._profile.late):
                 return None

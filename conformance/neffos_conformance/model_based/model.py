@@ -493,6 +493,7 @@ class SutModel(SutState):
         self.step(number, connection, scope, "disconnect")
         self.step(number, connection, scope, "disconnect-done")
         self.follow(OUTGOING_ASK, "pending", "reply")
+        connection.last_ended = 0
         if not rooms:
             del connection.leaving[number]
             self.operations[number].settle("RM-8", SUCCESS)

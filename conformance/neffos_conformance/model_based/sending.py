@@ -342,10 +342,14 @@ def answer(state: SutState, action: SuiteAction) -> list[Output] | None:
     if ask.state == "answered":
         return [sent]
     ask.state = "answered"
+    connection = state.connections[action.connection]
+    connection.last_ended = action.of
     if ask.change is not None:
         _settle_change(state, action, ask, message)
     else:
         _settle_event(state, action, ask, message)
+    if connection.last_ended != action.of:
+        connection.last_ended = 0  # others have ended with it
     if action.how == "twice":
         state.follow(OUTGOING_ASK, "none", "reply")
         return [sent, sent]
@@ -360,6 +364,14 @@ def _is_error(action: SuiteAction, message: Message) -> bool:
 def _is_unclear(state: SutState, action: SuiteAction, ask: PeerAsk) -> bool:
     """Whether nothing can be said of what comes of an answer."""
     connection = state.connections[action.connection]
+    is_superseded = ask.change is not None and connection.state(ask.scope) not in tables.CHANGING
+    has_ended = ask.state != "pending" or is_superseded
+    if has_ended or action.how == "twice":
+        # A peer need not remember the token of an ask once another one has ended (AR-21).
+        others = any(of != action.of for of, _ in state.pending_asks(action.connection))
+        others = others or any(each.is_ask for each in connection.expected)
+        if others or (has_ended and connection.last_ended != action.of):
+            return True
     if ask.state == "pending":
         if ask.scope in connection.undecided and (state.is_client or ask.change is not None):
             return True

@@ -84,6 +84,7 @@ class ConnectionState:
         expected: what the peer must or may send and report.
         leaving: the rooms that ``leave-all`` has yet to leave, by its action.
         held: the suite's asks inside a namespace that may wait for a handler, by their actions.
+        last_ended: the action whose ask of the peer was the last to end here; 0 if none is known.
         ending: the requirement by which the peer ends the connection, or confirms its end.
         is_over: it has ended.
     """
@@ -97,6 +98,7 @@ class ConnectionState:
     expected: list[Expectation] = field(default_factory=list)
     leaving: dict[int, list[Scope]] = field(default_factory=dict)
     held: dict[int, Message] = field(default_factory=dict)
+    last_ended: int = 0
     ending: str = ""
     is_over: bool = False
 
@@ -209,6 +211,12 @@ class SutState:
         for number, ask in self.asks.items():
             if ask.connection == connection and ask.state == "pending":
                 yield number, ask
+
+    def _pending_changes(self, connection: ConnectionState, scope: Scope) -> Iterator[int]:
+        """Give the pending system asks of the peer for a namespace or room."""
+        for number, ask in self.pending_asks(connection.number):
+            if ask.change is not None and ask.scope == scope:
+                yield number
 
     def answered_by(self, action: int) -> int:
         """Give the last action that answered the ask of an action; that action where none did."""
@@ -385,6 +393,8 @@ class SutState:
         self._report(number, connection, scope, before, input_)
         if before in tables.CHANGING and row.next != before and "ask" in input_:
             self.permit_either(connection, scope)
+            # The ask of the peer has ended, or will with its namespace (RM-13, NS-18).
+            connection.last_ended = next(self._pending_changes(connection, scope), 0)
         if (
             before in MEMBERSHIP.live
             and row.next == MembershipState.DISCONNECTED
@@ -453,6 +463,9 @@ class SutState:
             if ask.ends_with(namespace):
                 self._end_ask(of, ask)
                 ended.append(of)
+        also_ended = [*ended, *self._pending_changes(connection, (namespace, None))]
+        if also_ended:
+            connection.last_ended = also_ended[0] if len(also_ended) == 1 else 0
         for of, rooms in list(connection.leaving.items()):
             if any(each[0] == namespace for each in rooms):
                 del connection.leaving[of]
