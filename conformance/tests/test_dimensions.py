@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mutation import work_clock
+from mutation import BANK, work_clock
 from mutation.client_faults import ClientFault, play
 from neffos_codec import encode
 from neffos_conformance.cases.covering import MOST, few, variations
@@ -67,6 +67,16 @@ def test_the_reference_server_passes_variations_with_every_value():
 
     assert unlike_pass(work_clock.run(run_all())) == []
     assert {name for case in chosen for name in names_in(case.id)} == values().keys()
+
+
+def test_a_server_with_the_least_limits_passes_variations_with_every_value():
+    chosen = few(cases_of("server"), most=1)
+
+    async def run_all() -> list[Result]:
+        async with BANK["strict-limits"].stage() as run:
+            return [await run(case) for case in chosen]
+
+    assert unlike_pass(work_clock.run(run_all())) == []
 
 
 def test_the_reference_client_passes_variations_with_every_value():
