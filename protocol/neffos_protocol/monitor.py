@@ -196,8 +196,13 @@ class Monitor:
             namespace, room = names.namespace, names.room
             states = me.memberships
             if states.get((namespace, None)) not in _LIVE and not self._was_in(me, namespace):
-                text = f"an event for namespace {namespace!r}, which is not connected"
-                self._find(found, "NS-11", me.role, text)
+                if message.is_error and message.wait in me.settled():
+                    # Not an ask, but the error for a late reply that was treated as one (NS-17).
+                    text = f"a reply to {message.wait!r}, the token of an ask of its own"
+                    self._find(found, "AR-21", me.role, text)
+                else:
+                    text = f"an event for namespace {namespace!r}, which is not connected"
+                    self._find(found, "NS-11", me.role, text)
             elif (
                 room
                 and states.get((namespace, room)) not in _LIVE

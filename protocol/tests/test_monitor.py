@@ -189,6 +189,22 @@ def test_the_reply_to_a_second_reply_shows_that_it_was_taken_for_an_ask():
     assert [found[0] for found in findings([*answered, *later, *again[-2:]])] == ["AR-20", "AR-22"]
 
 
+@pytest.mark.parametrize(
+    ("asker", "other", "token"), [(SERVER, CLIENT, "7"), (CLIENT, SERVER, "$7")]
+)
+def test_an_error_for_a_late_reply_is_no_event_in_its_namespace(asker, other, token):
+    crossed = [
+        *CONNECTED,
+        (asker, f"{token};n;r;_OnRoomJoin;0;0;"),
+        (other, "$8;n;r;_OnRoomJoin;0;0;" if other is CLIENT else "8;n;r;_OnRoomJoin;0;0;"),
+        (asker, "$8;;;;;;" if other is CLIENT else "8;;;;;;"),
+        (other, f"{token};;;;;;"),
+        (asker, f"{token};;;;1;0;bad namespace"),
+    ]
+    assert findings(crossed) == [("AR-21", len(crossed), asker)]
+    assert findings([*CONNECTED, (asker, f"{token};;;;1;0;no")]) == [("NS-11", 5, asker)]
+
+
 CONNECTED_ANEW = [
     *CONNECTED,
     (SERVER, "1;n;;_OnNamespaceDisconnect;0;0;"),
