@@ -270,7 +270,7 @@ mutants(
             held=8,
             held_size=8 << 10,
             namespaces=8,
-            rooms=16,
+            rooms=32,
             name=256,
             token=256,
             incoming_asks=100,

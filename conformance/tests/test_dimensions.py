@@ -191,6 +191,8 @@ def test_what_a_variation_needs_follows_from_its_lines():
         ("AR-16.1[binary]", "it has binary messages already"),
         ("SEC-4.1[binary]", "it tests a limit or a time"),
         ("AR-99.1[binary]", "no case matches AR-99.1"),
+        ("HS-3.6[own-id]", "nothing in it would change"),
+        ("HS-13.2[body-65535]", "a server need not hold back so long a message"),
         ("RM-2.5[room-words]", "a name is that of a repetition"),
         ("AR-22.1[binary,body-1]", "is not spelled as AR-22.1[body-1,binary] is"),
     ],

@@ -112,6 +112,8 @@ def rewrite_body(script: Script, value: DimensionValue) -> Steps:
     script.check_texts()
     if any(";broadcast-to;" in step.rest for step in script.steps):
         raise NotApplicableError("a part of a body is carried")
+    if (value.size or 0) > MAX_EARLY and any(_is_early(script)):
+        raise NotApplicableError("a server need not hold back so long a message (SEC-3)")
     free, bound, events = _bodies(script)
     names = _distinct(each for each in free if each not in bound and each not in TEXTS)
     if value.size == 0 and not events <= {"echo"}:
@@ -132,6 +134,21 @@ def rewrite_body(script: Script, value: DimensionValue) -> Steps:
         return fields
 
     return _with_words(script, with_fields(script, changed), "text", new)
+
+
+MAX_EARLY: Final = 4096
+"""Bytes of the longest body that is sent to a server before the handshake: with what else a case
+sends, less than the 8 KiB that a server holds back at least (SEC-3)."""
+
+
+def _is_early(script: Script) -> Iterator[bool]:
+    """Give, for each frame that goes to a server, whether it comes before the acceptance."""
+    accepted: set[int] = set()
+    for step in script.steps:
+        if step.rest.startswith("A") and not step.is_from_client:
+            accepted.add(step.connection)
+        elif script.role == "server" and script.is_sent(step) and split(step.rest) is not None:
+            yield step.connection not in accepted
 
 
 def _of_whole_messages(
