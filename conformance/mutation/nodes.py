@@ -56,6 +56,13 @@ def _errors_kept(_: Node, channel: str, payload: bytes) -> list[Heard] | None:
     return [] if _is_reply(channel) and frame and frame.is_error else None
 
 
+def _errors_reworded(_: Node, channel: str, payload: bytes) -> list[Heard] | None:
+    frame = _frame(payload)
+    if frame is None or not _is_reply(channel) or not frame.is_error:
+        return None
+    return [(channel, payload_bytes(encode(frame.replace(body=f"an error: {frame.body!s}"))))]
+
+
 def _note_room(node: Node, payload: Payload) -> None:
     frame = frame_of(payload)
     if frame is not None and frame.event == JOIN:
@@ -237,6 +244,8 @@ mutants(
     NodeHooks(publish=_under_the_bare_token),
     "SX-4 error-replies-kept: Publishes no error reply.",
     NodeHooks(publish=_errors_kept),
+    "SX-4 error-replies-reworded: Publishes an error reply with a text of its own.",
+    NodeHooks(publish=_errors_reworded),
     "SX-4 waits-for-all: Publishes no reply while one of two clients has not replied.",
     NodeHooks(receive=_note_room, publish=_kept_if_two_are_asked),
     "SX-5 named-otherwise: Publishes under a name that nobody subscribes.",

@@ -312,9 +312,9 @@ def _of_server(script: Script) -> Script:
 
 
 def _is_plain_dial(step: Step) -> bool:
-    """Whether a step dials without headers, and without the ID of the connection in the URL."""
-    is_own = ID_HEADER.lower() in step.rest.lower()
-    return step.verb == "dial" and not target(step.rest)[1] and not is_own
+    """Whether a step dials without headers, and without an ID in the URL (TR-8)."""
+    path, headers = target(step.rest)
+    return step.verb == "dial" and not headers and ID_HEADER.lower() not in path.lower()
 
 
 REWRITES: Final[Mapping[str, Rewrite]] = {
