@@ -24,7 +24,6 @@ from mutation.hooks import CONNECT, DISCONNECT, Effect, Payload, Payloads, Serve
 from mutation.registry import Staged, mutant, mutants
 from neffos_asyncio import Connection, ReplyError, Server, UpgradeRequest
 from neffos_asyncio.connection import text_of
-from neffos_asyncio.limits import DEFAULT
 from neffos_asyncio.request import MAX_TRIES_DIGITS, RECONNECT_HEADER
 from neffos_codec import Message, decode, encode
 from neffos_codec import Payload as AnyPayload
@@ -333,10 +332,7 @@ mutants(
     "beats-like-a-heart: Sends a ping all the time.",
     ClientFault(limits=replace(LIMITS, heartbeat=0.005)),
     "asks-in-turn: Sends an ask only when its earlier one has ended.",
-    ClientFault(
-        in_turn=frozenset({"ask", "connect", "disconnect", "join", "leave", "leave-all"}),
-        limits=DEFAULT,
-    ),
+    ClientFault(in_turn=frozenset({"ask", "connect", "disconnect", "join", "leave", "leave-all"})),
     "tells-more-than-it-must: Reports each room that it leaves because its namespace ended.",
     client.observes(
         lambda _, seen: [seen, {**seen, "saw": "left", "room": "lobby"}], saw="disconnected"

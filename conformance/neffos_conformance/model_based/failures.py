@@ -22,9 +22,8 @@ KNOWN_STALL: Final = 8.0
 """Likewise for a peer that is known to stall, where waiting shows nothing new."""
 
 OVERDUE: Final = 2.5
-"""Seconds after which a peer may have given up an ask of its own, as it may at any time (AR-15).
-The shortest time limit of a tested implementation is 5 s; the suite answers within hundredths of a
-second, unless the network or this machine is slow."""
+"""Seconds after which a peer may have given up an ask of its own. It may after 5 s by AR-15; the
+suite answers within hundredths of a second, unless the network or this machine is slow."""
 
 MISSING: Final = "a reply is missing"
 NO_CLOSE_FRAME: Final = "no close frame"
