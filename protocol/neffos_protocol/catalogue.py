@@ -107,7 +107,7 @@ class Requirement(Record):
         text: one sentence with the word of its level.
         rationale: why the requirement exists, and why so if implementations differ.
         basis: whether deployed peers depend on it, or it is specified here or Go behaviour.
-        since: the first line of neffos that conforms; ``"unknown"`` if none does.
+        since: the first line of releases whose last one conforms; ``"unknown"`` if none does.
         testable: where a test can see it: of ``"wire-server"``, ``"wire-client"``,
             ``"wire-exchange"`` and ``"codec"``; or one entry that begins with ``NOT_TESTABLE``
             and says why not.

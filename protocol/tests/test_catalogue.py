@@ -289,6 +289,7 @@ def test_some_peer_breaks_a_requirement_or_peers_differ(one):
 
 
 NOT_OF_THE_SERVER = {
+    "DV-11": "Chromium sends another code, and TR-17 was tested on Node",
     "DV-52": "a router answers before the server",
     "DV-55": "the form of the subjects makes two IDs alike",
     "DV-57": "two servers and a broker do it, and EV-9 was tested on one server",
