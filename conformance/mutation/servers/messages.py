@@ -136,9 +136,9 @@ def _without(wait: str) -> str:
 
 
 mutants(
-    "AR-1 token-used-up: Drops an ask with a token that an earlier ask had.",
+    "AR-13 token-used-up: Drops an ask with a token that an earlier ask had.",
     on.receive(do.once(do.drop, "wait"), wait=is_client_token),
-    "AR-7 replies-swapped: Holds the first of two replies back until the second is there.",
+    "EV-1 replies-swapped: Holds the first of two replies back until the second is there.",
     on.receive_raw(do.late(payload=lambda payload: str(payload).endswith("first"))),
     "AR-1 token-lost: Replies without the token of the ask, to handlers' events.",
     on.send(do.change(wait=""), event="echo"),
@@ -148,7 +148,7 @@ mutants(
     on.send(do.change(wait=lambda wait: wait.encode("ascii", "replace").decode())),
     "AR-1 token-trimmed: Trims tokens.",
     on.send(do.change(wait=str.strip)),
-    "AR-1 asks-without-token: Asks its question without a token.",
+    "AR-5 asks-without-token: Asks its question without a token.",
     on.send(do.change(wait=""), event="question"),
     "AR-3 asks-like-a-client: Begins its tokens with $.",
     do.retokened(lambda token: f"${token}", event="question", is_binary=False),
