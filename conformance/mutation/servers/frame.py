@@ -351,11 +351,11 @@ mutants(
     on.receive_raw(do.drop, payload=do.has(";"), **NATIVE),
     "NM-2 late-letters-dropped: Drops a native message that begins like a handshake message.",
     on.receive_raw(do.drop, payload=lambda payload: payload[:1] in ("M", "A", "H"), **NATIVE),
-    "NM-2 native-trimmed: Trims native messages.",
+    "FR-10 native-trimmed: Trims native messages.",
     on.receive_raw(lambda c, payload: c.serve(payload.strip()), **NATIVE),
-    "NM-2 native-cut: Cuts native messages at 4 KiB.",
+    "FR-10 native-cut: Cuts native messages at 4 KiB.",
     on.receive_raw(lambda c, payload: c.serve(payload[:4096]), **NATIVE),
-    "NM-2 native-later: Handles a native message after the frame that follows it.",
+    "EV-1 native-later: Handles a native message after the frame that follows it.",
     on.receive_raw(do.late(payload=bool, **NATIVE)),
     "NM-2 natives-mixed-up: Answers a native message with the one before, whoever sent that.",
     on.receive_raw(lambda c, payload: c.serve(_before(c, payload)), payload=bool, **NATIVE),
@@ -371,7 +371,7 @@ mutants(
     on.receive_raw(
         do.once(when(lambda _, sent: sent, message=None, is_in=NOT_IN_EMPTY), is_in=IN_EMPTY)
     ),
-    "NM-5 framed-native-early: Delivers a native message in a frame before its namespace connects.",
+    "NM-4 framed-native-early: Delivers a native message in a frame before its namespace connects.",
     on.receive(_while_connected, event=NATIVE_EVENT, is_accepted=True, is_in=NOT_IN_EMPTY),
     "NM-5 framed-native-dropped: Drops native messages in frames.",
     on.receive(do.drop, event=NATIVE_EVENT, is_in=IN_EMPTY),

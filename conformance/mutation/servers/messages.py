@@ -358,7 +358,7 @@ def _has_refused(command: Message, other: ServerContext) -> bool:
     return (JOIN, _room(command)) in asked and not other.is_in("app", command.room)
 
 
-@mutant("EV-8", on.turn)
+@mutant("EV-9", on.turn)
 def never_told_by_oneself(c: ServerContext) -> on.Payloads:
     """Sends no client a broadcast that it made itself."""
     if c.payload is not NOTHING:
@@ -446,7 +446,7 @@ mutants(
     on.receive(do.empty_reply, event=tuple(LOCAL_ONLY), wait=bool, is_in=IN_APP),
     "EV-6 error-text-taken-for-body: Gives an error's text to a handler as the body.",
     on.receive(do.serve_with(is_error=False), event="echo", is_error=True, is_in=IN_APP),
-    "EV-6 errors-dropped: Gives an error to no handler.",
+    "EV-2 errors-dropped: Gives an error to no handler.",
     on.receive(do.drop, event=do.is_event, is_error=True, is_connected=True),
     "EV-8 strangers-told: Broadcasts to clients, too, that have not connected the namespace.",
     _leaking(lambda m, to: m.event != TO_ROOM and to.is_accepted and not to.is_in("app")),
