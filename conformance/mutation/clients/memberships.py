@@ -202,7 +202,7 @@ mutants(
     on.receive(do.refuse("it is not connected"), event=DISCONNECT, wait=bool, is_connected=False),
     "NS-8 disconnect-waits-for-connect: Holds a disconnect back while its connect is pending.",
     on.receive(do.held_while_asking(DISCONNECT, CONNECT, is_connected=False)),
-    "NS-8 disconnect-calls-connect-off: Gives its connect up when the server disconnects.",
+    "NS-1 disconnect-calls-connect-off: Gives its connect up when the server disconnects.",
     _calling_off(CONNECT, by=DISCONNECT),
     "NS-9 errors-from-nowhere: Sends the error of an event whose namespace is not connected.",
     on.receive(lambda _, m: m.error_reply(str(m.body)), event="fail", namespace="any", wait=""),

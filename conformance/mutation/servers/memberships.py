@@ -37,7 +37,7 @@ OUTSIDE: Final = {"is_accepted": True, "is_connected": False}
 """The trigger of frames after the handshake whose namespace is not connected."""
 
 
-@mutant("NS-5", on.receive)
+@mutant("NS-6", on.receive)
 def connect_calls_disconnect_off(c: ServerContext, m: Message) -> Effect:
     """Forgets its own disconnect when the client connects meanwhile."""
     if m.wait in c.seen:
@@ -236,7 +236,7 @@ mutants(
     on.send(do.empty_reply, event=CONNECT, namespace="", is_error=True),
     "NS-3 patience-with-unknown-ends: Refuses unknown namespaces in other words after nine times.",
     on.send(do.from_number(10, do.change(body="too many")), event=CONNECT, body=UNKNOWN),
-    "NS-3 unknown-disconnects-all: Disconnects everything when it refuses an unknown namespace.",
+    "NS-1 unknown-disconnects-all: Disconnects everything when it refuses an unknown namespace.",
     on.after(DISCONNECT_ALL, event=CONNECT, namespace="nowhere"),
     "NS-4 refusal-ignored: Connects a namespace that the application refused.",
     on.send(do.empty_reply, body=CLOSED),
@@ -246,17 +246,17 @@ mutants(
     on.send(do.from_number(2, do.empty_reply), body=CLOSED),
     "NS-4 refused-and-connected: Reports that a namespace is refused, and allows joins in it.",
     on.receive(do.empty_reply, event=JOIN, namespace="refused", wait=bool),
-    "NS-4 refusal-disconnects-all: Disconnects everything when a namespace is refused.",
+    "NS-1 refusal-disconnects-all: Disconnects everything when a namespace is refused.",
     on.after(DISCONNECT_ALL, event=CONNECT, namespace="refused"),
     "NS-5 connect-waits-for-disconnect: Holds a connect back while its disconnect is pending.",
     on.receive(do.held_while_asking(CONNECT, DISCONNECT, is_connected=True)),
     "NS-5 second-connect-refused: Treats a second connect as a mistake.",
     on.receive(do.refuse_ask("connected already"), event=CONNECT, is_connected=True),
-    "NS-5 second-connect-counts: Counts connects, and wants as many disconnects.",
+    "NS-6 second-connect-counts: Counts connects, and wants as many disconnects.",
     do.counted(CONNECT, DISCONNECT, is_connected=True),
     "NS-6 disconnect-waits-for-disconnect: Holds a disconnect back while its own is pending.",
     on.receive(do.held_while_asking(DISCONNECT, DISCONNECT, rooms=lambda of: of("app"))),
-    "NS-6 disconnect-takes-all: Disconnects every namespace when one is disconnected.",
+    "NS-1 disconnect-takes-all: Disconnects every namespace when one is disconnected.",
     on.moved(DISCONNECT_ALL, ended=namespaces),
     "NS-6 disconnect-without-effect: Reports a disconnect, and goes on with the namespace.",
     on.receive(do.empty_reply, event=DISCONNECT, namespace=("app", ""), wait=bool, **PLAIN),
@@ -269,7 +269,7 @@ mutants(
         do.once(when(do.refuse(UNKNOWN), event=JOIN, wait=bool), event=DISCONNECT),
         namespace="sticky",
     ),
-    "NS-7 all-are-sticky: Refuses every disconnect once one was refused.",
+    "NS-6 all-are-sticky: Refuses every disconnect once one was refused.",
     on.receive(
         do.once(when(do.refuse(STICKY), namespace=do.isnt("sticky")), namespace="sticky"),
         event=DISCONNECT,
@@ -285,7 +285,7 @@ mutants(
     on.receive(do.refuse(UNKNOWN), event=DISCONNECT, namespace="nowhere", wait=bool),
     "NS-8 disconnect-waits-for-connect: Holds a disconnect back while its connect is pending.",
     on.receive(do.held_while_asking(DISCONNECT, CONNECT, is_connected=False)),
-    "NS-8 disconnect-calls-connect-off: Forgets its own connect when the client disconnects.",
+    "NS-1 disconnect-calls-connect-off: Forgets its own connect when the client disconnects.",
     do.calling_off(CONNECT, by=DISCONNECT),
     "NS-9 refusal-taken-for-acceptance: Handles the events of a refused namespace, as Go does.",
     on.receive(do.once(when(do.event_as_body, event=do.is_event, is_connected=False), **REFUSED)),
