@@ -134,7 +134,7 @@ def ended_asks_refused(c: ServerContext, m: Message) -> Effect:
     return [ask.error_reply("disconnected") for ask in asks if is_over]
 
 
-@mutant("RM-1", on.receive)
+@mutant("FR-18", on.receive)
 def rooms_folded(c: ServerContext, m: Message) -> Effect:
     """Treats rooms as one that differ in their case, or in blanks."""
     folded = m.room.strip().lower()
@@ -326,7 +326,7 @@ mutants(
             if not c.is_in(name)
         ]
     ),
-    "NS-14 rooms-end-everywhere: Takes a client out of all rooms when a namespace is disconnected.",
+    "RM-1 rooms-end-everywhere: Takes a client out of all rooms when a namespace is disconnected.",
     on.moved(do.asides(LEAVE, lambda c: rooms(c.memberships)), ended=namespaces),
     "NS-18 ended-disconnect-carried-out: Disconnects at a late reply, after the client did so.",
     do.after_acceptance(DISCONNECT, DISCONNECT),
@@ -383,9 +383,9 @@ mutants(
     on.receive_raw(lambda _, payload: payload, payload=";app;locked;echo;0;0;hi"),
     "RM-3 lock-opens: Refuses a room once, and no second time.",
     on.send(do.from_number(2, do.empty_reply), body=LOCKED),
-    "RM-3 lock-empties-rooms: Takes a client out of its rooms when one is refused.",
+    "RM-1 lock-empties-rooms: Takes a client out of its rooms when one is refused.",
     on.after(do.leave_all, event=JOIN, room="locked"),
-    "RM-3 lock-in-every-namespace: Looks for the handler of a join by the room alone.",
+    "RM-1 lock-in-every-namespace: Looks for the handler of a join by the room alone.",
     on.receive(do.refuse(LOCKED), event=JOIN, namespace="any", room="locked", wait=bool),
     "RM-7 sticky-room-left: Refuses a leave, and does not count the client as a member any more.",
     on.receive(do.once(when(do.drop, event="echo"), event=LEAVE), room="sticky"),
@@ -399,14 +399,14 @@ mutants(
     on.receive(do.held_while_asking(JOIN, LEAVE, is_member=True)),
     "RM-4 second-join-refused: Treats a second join as a mistake.",
     on.receive(do.refuse_ask("joined already"), event=JOIN, room=bool, is_member=True),
-    "RM-4 joins-counted: Counts joins, and wants as many leaves.",
+    "RM-2 joins-counted: Counts joins, and wants as many leaves.",
     do.counted(JOIN, LEAVE, is_member=True),
-    "RM-4 joined-twice-told-twice: Sends a broadcast as often as the room was joined.",
+    "EV-8 joined-twice-told-twice: Sends a broadcast as often as the room was joined.",
     Hooks(
         receive=when(lambda c, m: c.count(m.room) and None, event=JOIN, is_connected=True),
         send=when(lambda c, m: [m] * max(c.counts[m.room], 1), event="news", room=bool),
     ),
-    "RM-4 join-calls-leave-off: Forgets its own leave when the client joins meanwhile.",
+    "RM-2 join-calls-leave-off: Forgets its own leave when the client joins meanwhile.",
     do.calling_off(
         LEAVE,
         by=JOIN,
@@ -418,11 +418,11 @@ mutants(
     ),
     "RM-5 needless-leave-refused: Refuses a client's leave of a room that it is not in.",
     on.receive(do.refuse("not joined"), event=LEAVE, wait=bool, answers="", **OUTSIDER),
-    "RM-5 nameless-leave-disconnects: Treats a leave that names no room as a disconnect.",
+    "NS-1 nameless-leave-disconnects: Treats a leave that names no room as a disconnect.",
     on.receive(lambda c, m: c.serve(m.replace(event=DISCONNECT)), event=LEAVE, room="", **PLAIN),
     "RM-5 leave-waits-for-join: Holds a client's leave back while its join is pending.",
     on.receive(do.held_while_asking(LEAVE, JOIN, is_member=False)),
-    "RM-5 leave-calls-join-off: Forgets its own join when the client leaves meanwhile.",
+    "RM-1 leave-calls-join-off: Forgets its own join when the client leaves meanwhile.",
     do.calling_off(JOIN, by=LEAVE),
     "RM-6 joined-without-namespace: Reports a join, or a leave, in an unconnected namespace.",
     on.receive(do.empty_reply, event=(JOIN, LEAVE), wait=bool, **OUTSIDE),
