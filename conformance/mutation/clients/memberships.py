@@ -249,7 +249,7 @@ mutants(
         send=when(do.remember("event"), event=DISCONNECT, is_error=False),
         failed=_keeps_rooms,
     ),
-    "RM-1 rooms-end-everywhere: Leaves its rooms in all namespaces when one is disconnected.",
+    "NS-14 rooms-end-everywhere: Leaves its rooms in all namespaces when one is disconnected.",
     ClientFault(
         receive=when(do.remember("namespace"), event=DISCONNECT, wait=bool, is_error=False),
         before=_lost_elsewhere,
@@ -348,7 +348,7 @@ mutants(
             wait=bool,
         ),
     ),
-    "NS-1 nameless-leave-disconnects: Treats a leave that names no room as a disconnect.",
+    "RM-5 nameless-leave-disconnects: Treats a leave that names no room as a disconnect.",
     on.receive(do.serve_with(event=DISCONNECT), event=LEAVE, room="", wait=bool, is_error=False),
     "RM-5 leave-waits-for-join: Holds a leave back while its join is pending.",
     on.receive(do.held_while_asking(LEAVE, JOIN, is_member=False)),

@@ -370,7 +370,7 @@ mutants(
     on.send(lambda c, m: [m, m] if c.message and c.message.event == LEAVE else None, event=""),
     "EV-2 reported-twice: Reports an event in a room twice.",
     on.observes(lambda _, seen: [seen, seen], saw="event", room=bool),
-    "EV-3 made-up: Runs the handler of an event, too, with each join.",
+    "EV-2 made-up: Runs the handler of an event, too, with each join.",
     on.observes(lambda _, seen: [seen, {**seen, "saw": "event", "event": "news"}], saw="joined"),
     "NS-1 connected-twice: Reports twice that a namespace was connected.",
     on.observes(lambda _, seen: [seen, seen], saw="connected"),

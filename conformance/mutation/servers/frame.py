@@ -266,7 +266,7 @@ mutants(
     proxy.inward(
         lambda _, frame: replace(frame, data=b"%!Semi"), opcode=Opcode.CONT, content=b"%!semi"
     ),
-    "TR-1 masks-left-on: Treats a masked binary message as unmasked, where its first byte is odd.",
+    "FR-15 masks-left-on: Treats a masked binary message as unmasked, where its first byte is odd.",
     proxy.inward(_unmasked, opcode=Opcode.BINARY, fin=True),
     "FR-18 case-folded: Treats names as one that differ in their case.",
     on.send(do.empty_reply, is_error=True, namespace="App"),

@@ -37,7 +37,7 @@ OUTSIDE: Final = {"is_accepted": True, "is_connected": False}
 """The trigger of frames after the handshake whose namespace is not connected."""
 
 
-@mutant("NS-6", on.receive)
+@mutant("NS-5", on.receive)
 def connect_calls_disconnect_off(c: ServerContext, m: Message) -> Effect:
     """Forgets its own disconnect when the client connects meanwhile."""
     if m.wait in c.seen:
@@ -236,7 +236,7 @@ mutants(
     on.send(do.empty_reply, event=CONNECT, namespace="", is_error=True),
     "NS-3 patience-with-unknown-ends: Refuses unknown namespaces in other words after nine times.",
     on.send(do.from_number(10, do.change(body="too many")), event=CONNECT, body=UNKNOWN),
-    "NS-1 unknown-disconnects-all: Disconnects everything when it refuses an unknown namespace.",
+    "NS-3 unknown-disconnects-all: Disconnects everything when it refuses an unknown namespace.",
     on.after(DISCONNECT_ALL, event=CONNECT, namespace="nowhere"),
     "NS-4 refusal-ignored: Connects a namespace that the application refused.",
     on.send(do.empty_reply, body=CLOSED),
@@ -246,13 +246,13 @@ mutants(
     on.send(do.from_number(2, do.empty_reply), body=CLOSED),
     "NS-4 refused-and-connected: Reports that a namespace is refused, and allows joins in it.",
     on.receive(do.empty_reply, event=JOIN, namespace="refused", wait=bool),
-    "NS-1 refusal-disconnects-all: Disconnects everything when a namespace is refused.",
+    "NS-4 refusal-disconnects-all: Disconnects everything when a namespace is refused.",
     on.after(DISCONNECT_ALL, event=CONNECT, namespace="refused"),
     "NS-5 connect-waits-for-disconnect: Holds a connect back while its disconnect is pending.",
     on.receive(do.held_while_asking(CONNECT, DISCONNECT, is_connected=True)),
     "NS-5 second-connect-refused: Treats a second connect as a mistake.",
     on.receive(do.refuse_ask("connected already"), event=CONNECT, is_connected=True),
-    "NS-6 second-connect-counts: Counts connects, and wants as many disconnects.",
+    "NS-5 second-connect-counts: Counts connects, and wants as many disconnects.",
     do.counted(CONNECT, DISCONNECT, is_connected=True),
     "NS-6 disconnect-waits-for-disconnect: Holds a disconnect back while its own is pending.",
     on.receive(do.held_while_asking(DISCONNECT, DISCONNECT, rooms=lambda of: of("app"))),
@@ -418,7 +418,7 @@ mutants(
     ),
     "RM-5 needless-leave-refused: Refuses a client's leave of a room that it is not in.",
     on.receive(do.refuse("not joined"), event=LEAVE, wait=bool, answers="", **OUTSIDER),
-    "NS-1 nameless-leave-disconnects: Treats a leave that names no room as a disconnect.",
+    "RM-5 nameless-leave-disconnects: Treats a leave that names no room as a disconnect.",
     on.receive(lambda c, m: c.serve(m.replace(event=DISCONNECT)), event=LEAVE, room="", **PLAIN),
     "RM-5 leave-waits-for-join: Holds a client's leave back while its join is pending.",
     on.receive(do.held_while_asking(LEAVE, JOIN, is_member=False)),

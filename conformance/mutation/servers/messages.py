@@ -136,7 +136,7 @@ def _without(wait: str) -> str:
 
 
 mutants(
-    "AR-13 token-used-up: Drops an ask with a token that an earlier ask had.",
+    "AR-1 token-used-up: Drops an ask with a token that an earlier ask had.",
     on.receive(do.once(do.drop, "wait"), wait=is_client_token),
     "EV-1 replies-swapped: Holds the first of two replies back until the second is there.",
     on.receive_raw(do.late(payload=lambda payload: str(payload).endswith("first"))),
