@@ -352,7 +352,7 @@ mutants(
     on.receive(do.serve_with(event=DISCONNECT), event=LEAVE, room="", wait=bool, is_error=False),
     "RM-5 leave-waits-for-join: Holds a leave back while its join is pending.",
     on.receive(do.held_while_asking(LEAVE, JOIN, is_member=False)),
-    "RM-1 leave-calls-join-off: Gives its join up when the server has it leave.",
+    "RM-5 leave-calls-join-off: Gives its join up when the server has it leave.",
     _calling_off(JOIN, by=LEAVE),
     "RM-6 rooms-without-namespace: Treats a room as joined whose namespace is not connected.",
     ClientFault(

@@ -422,7 +422,7 @@ mutants(
     on.receive(lambda c, m: c.serve(m.replace(event=DISCONNECT)), event=LEAVE, room="", **PLAIN),
     "RM-5 leave-waits-for-join: Holds a client's leave back while its join is pending.",
     on.receive(do.held_while_asking(LEAVE, JOIN, is_member=False)),
-    "RM-1 leave-calls-join-off: Forgets its own join when the client leaves meanwhile.",
+    "RM-5 leave-calls-join-off: Forgets its own join when the client leaves meanwhile.",
     do.calling_off(JOIN, by=LEAVE),
     "RM-6 joined-without-namespace: Reports a join, or a leave, in an unconnected namespace.",
     on.receive(do.empty_reply, event=(JOIN, LEAVE), wait=bool, **OUTSIDE),
