@@ -31,7 +31,7 @@ from neffos_conformance.wire.broker import broker_at
 from neffos_conformance.wire.subprocesses import running as started
 from neffos_conformance.wire.transcript import read_transcript
 from neffos_protocol.exchange import published, read_published
-from peers.exchanges import REFERENCE, SERVED, SERVERS, Broker
+from peers.exchanges import EXCHANGES, REFERENCE, SERVED, SERVERS, Broker
 from peers.ports import lasting_port
 
 from .test_exchange import APP, ODD, Peer, Wire, _shout, until
@@ -50,7 +50,8 @@ asynchronous = patiently(PATIENCE)
 
 
 def kinds():
-    return [kind for kind in SERVERS if shutil.which(SERVERS[kind][0])]
+    """The brokers that are installed. `make interop` builds and tests the newest NATS."""
+    return [kind for kind in EXCHANGES if shutil.which(SERVERS[kind][0])]
 
 
 class Monitored(Broker):
