@@ -36,9 +36,6 @@ PAUSE: Final = 0.01
 LONG_ID: Final = "7;8@%!semicolon@%!é漢😀" + "x" * 180
 """What IDs may contain, but for the space that ends them in a body of ``broadcast-to``."""
 
-SEPARATORS: Final = 6
-"""Those of a frame (FR-1)."""
-
 DEFLATE: Final = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover"
 """Agrees to an offer to compress."""
 
@@ -53,7 +50,6 @@ KNOWN: Final = frozenset(
     }
 )
 """The error texts that the specification, or the conformance application, fixes."""
-
 
 LEAST: Final = SessionLimits(
     payload=256 << 10,
@@ -202,9 +198,9 @@ def errors_in_its_own_words(c: ServerContext, payload: Payload) -> Effect:
 @mutant("", on.receive_raw)
 def reads_what_it_can(c: ServerContext, payload: Payload) -> Effect:
     """Reads U+FFFD in the place of bytes of the fields that are not UTF-8 (FR-12)."""
-    if isinstance(payload, str) or payload.count(b";") < SEPARATORS:
+    if isinstance(payload, str) or payload.count(b";") < on.SEPARATORS:
         return None
-    *fields, body = payload.split(b";", SEPARATORS)
+    *fields, body = payload.split(b";", on.SEPARATORS)
     read = [field.decode(errors="replace").encode() for field in fields]
     return None if read == fields else c.serve(b";".join([*read, body]))
 

@@ -40,6 +40,9 @@ _OWN_HEADS: Final = tuple(f"{token};" for token in OWN_TOKENS.values())
 UNKNOWN: Final = "bad namespace"
 """The text of the refusal of an unknown namespace (NS-3)."""
 
+SEPARATORS: Final = 6
+"""Those of a frame (FR-1)."""
+
 ASKS: Final = (MessageKind.SYSTEM_ASK, MessageKind.EVENT_ASK)
 
 Membership = tuple[str, str]

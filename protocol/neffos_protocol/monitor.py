@@ -229,11 +229,7 @@ class Monitor:
         if self.conversation.wait is not None and me.role is _SERVER:
             text = f"the reply {message.wait!r} keeps an exchange's marker"
             self._find(found, "SX-2", me.role, text)
-        echoes = (
-            message.event == ask.event
-            and message.namespace == ask.namespace
-            and message.room == ask.room
-        ) or _echoes_what_was_read(message, ask)
+        echoes = _echoes(message, ask)
         change = ask.change
         if change is None:
             if not echoes:
@@ -255,16 +251,14 @@ class Monitor:
             self._find(found, "FR-13", me.role, "an empty reply is the token and six ';'")
 
 
-def _echoes_what_was_read(message: Message, ask: ObservedAsk) -> bool:
-    """Whether a reply has the names of its ask, but for bytes that are not UTF-8.
+def _echoes(message: Message, ask: ObservedAsk) -> bool:
+    """Whether a reply has the names of its ask.
 
-    The receiver of the ask may have read U+FFFD in the place of such bytes (FR-12).
+    Where a name has bytes that are not UTF-8, the other peer may have read U+FFFD (FR-12).
     """
-    return all(
-        replied == asked or first_surrogate(asked) >= 0
-        for replied, asked in (
-            (message.namespace, ask.namespace),
-            (message.room, ask.room),
-            (message.event, ask.event),
-        )
+    names = (
+        (message.event, ask.event),
+        (message.namespace, ask.namespace),
+        (message.room, ask.room),
     )
+    return all(replied == asked or first_surrogate(asked) >= 0 for replied, asked in names)

@@ -10,7 +10,17 @@ from typing import Any, Final
 from mutation import client_faults as on
 from mutation import operators as do
 from mutation.client_faults import GONE, HANG, ClientContext, ClientFault
-from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Effect, Payload, frame_of, when
+from mutation.hooks import (
+    CONNECT,
+    DISCONNECT,
+    JOIN,
+    LEAVE,
+    SEPARATORS,
+    Effect,
+    Payload,
+    frame_of,
+    when,
+)
 from mutation.operators import is_client_token, is_server_token, is_user_event
 from mutation.registry import mutant, mutants
 from neffos_codec import ESCAPE, Message, encode
@@ -23,9 +33,6 @@ LONG: Final = 10_000
 
 EMPTY: Final = ("", b"")
 """Bodies without content."""
-
-SEPARATORS: Final = 6
-"""Those of a frame."""
 
 HANDLED: Final = ("echo", "question", "fail", "relay")
 """The events that the client's application has handlers for."""

@@ -45,6 +45,9 @@ _OWN_TOKEN: Final = re.compile(r"\$!?(?:early)?(\d+)")
 _FRAMES: Final = frozenset({None, *BARRIERS.values()})
 """The barriers whose replies are frames."""
 
+_NO_ASKS: Final = frozenset({"dial", "emit", "native", "close"})
+"""The operations of a driver for which a client sends no ask."""
+
 _HARMLESS_TO_MISS: Final = frozenset(
     {"NS-17", "AR-7", "AR-10", "AR-11", "EV-2", "EV-6", "EV-9", "TR-10"}
 )
@@ -564,8 +567,7 @@ class SequenceRunner:
         """
         if isinstance(due, DriverLog):
             actions = [number for number, each in self.model.operations.items() if each is due]
-            asks = due.op not in ("dial", "emit", "native", "close")
-            is_begun = not asks or not self.model.asks.keys().isdisjoint(actions)
+            is_begun = due.op in _NO_ASKS or not self.model.asks.keys().isdisjoint(actions)
         else:
             is_begun = not (isinstance(due, Expectation) and due.is_ask)
         pending = (ask for ask in self.model.asks.values() if ask.state == "pending")
