@@ -194,6 +194,14 @@ def survivors(cases: Iterable[Case], kills: Kills) -> list[Case]:
     return [case for case in cases if case.id not in deadly]
 
 
+def unproved(cases: Iterable[Case], kills: Kills) -> Iterator[tuple[str, str]]:
+    """Give the ID of each case with each requirement that it lists and kills no mutant of."""
+    proved = {(id_, BANK[name].breaks) for name, killed in kills.items() for id_ in killed.cases}
+    for case in cases:
+        listed = ((case.id, each) for each in case.requirements)
+        yield from (pair for pair in listed if pair not in proved)
+
+
 def foreign_kills(
     violated: str, ids: Iterable[str], covered: Mapping[str, Sequence[str]]
 ) -> list[str]:
@@ -221,6 +229,9 @@ def errors(role: Role, cases: Sequence[Case], kills: Kills) -> Iterator[str]:
     here = {name: killed for name, killed in kills.items() if BANK[name].role == role}
     for case in survivors(cases, here):
         yield f"{case.id}: kills no mutant. Try: name one that it kills in {PROOFS}"
+    # Vectors of codecs are frozen with what they list.
+    for id_, listed in unproved(cases, here) if role != "codec" else ():
+        yield f"{id_}: lists {listed}, and kills no mutant that violates it. Try: leave it out"
     for name, killed in sorted(here.items()):
         ids = sorted(killed.cases)
         if not BANK[name].breaks:

@@ -210,6 +210,16 @@ def test_a_case_that_kills_nothing_is_an_error():
     )
 
 
+def test_a_case_that_kills_no_mutant_of_a_requirement_that_it_lists_is_an_error():
+    kills = {
+        name: replace(each, cases=each.cases - {"HS-20.1"}) if BANK[name].breaks == "HS-6" else each
+        for name, each in flawless().items()
+    }
+    assert list(errors("server", all_cases("server"), kills)) == [
+        "HS-20.1: lists HS-6, and kills no mutant that violates it. Try: leave it out"
+    ]
+
+
 def test_a_proof_that_another_requirements_case_kills_is_an_error():
     name = proofs("server")["HS-7"]
     assert errors_with(name, {"HS-7.1", "FR-1.1"}) == [

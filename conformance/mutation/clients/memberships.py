@@ -52,6 +52,15 @@ def _calling_off(event: str, by: str) -> ClientFault:
     return on.receive(hook, event=by, wait=is_server_token)
 
 
+def _kept_for_connect(c: ClientContext, m: Message) -> Effect:
+    if c.is_awaited and not c.answers and do.is_event(m.event):
+        c.kept.append(m)
+        return ()
+    if c.answers != CONNECT:
+        return None
+    return [sent for each in (None, *c.release()) for sent in c.serve(each)]
+
+
 def _event(op: str, fields: Values) -> Message:
     """Give the event that an operation is to send."""
     names = {name: fields.get(name, "") for name in ("namespace", "room", "event")}
@@ -204,6 +213,8 @@ mutants(
     on.receive(do.held_while_asking(DISCONNECT, CONNECT, is_connected=False)),
     "NS-1 disconnect-calls-connect-off: Gives its connect up when the server disconnects.",
     _calling_off(CONNECT, by=DISCONNECT),
+    "NS-9 early-events-kept: Keeps the events of a namespace that it connects.",
+    on.receive(_kept_for_connect),
     "NS-9 errors-from-nowhere: Sends the error of an event whose namespace is not connected.",
     on.receive(lambda _, m: m.error_reply(str(m.body)), event="fail", namespace="any", wait=""),
     "NS-9 undeclared-event-answered: Answers an event without a token of an undeclared namespace.",

@@ -340,6 +340,8 @@ mutants(
     on.send(do.change(wait=do.swap("!", "", 1)), wait=lambda token: token[1:2] == "!"),
     "SX-10 sender-taken-out: Empties a wait field that looks like an explicit sender.",
     on.send(do.change(wait=""), wait=do.begins("neffos(0x")),
+    "AR-18 sender-cut: Removes what looks like an explicit sender from a wait field.",
+    on.send(do.change(wait=lambda wait: wait.partition(")")[2]), wait=do.begins("neffos(0x")),
     "AR-18 tokens-in-small-letters: Sends a token back in lower case.",
     on.send(do.change(wait=str.lower), wait=is_server_token),
     "AR-18 long-tokens-cut: Cuts a long token.",
@@ -364,6 +366,8 @@ mutants(
     on.receive(
         do.change(body="you are in it"), event=JOIN, room=bool, wait=is_server_token, is_member=True
     ),
+    "AR-20 joins-greeted: Replies with a text to every join.",
+    on.send(do.change(body="welcome"), is_empty_reply=True, message={"event": JOIN}),
     "AR-21 second-reply-is-an-ask: Treats a second reply to its ask as an ask, and replies to it.",
     on.receive(do.once(do.empty_reply, "wait"), wait=is_client_token),
     "AR-22 last-reply-repeated: Repeats its last reply to an event at the next connect.",

@@ -139,6 +139,12 @@ mutants(
     on.receive_raw(do.drop, payload=_has_more, is_accepted=True),
     "FR-1 room-before-namespace: Writes the room before the namespace, where there is one.",
     on.send(lambda _, m: m.replace(namespace=m.room, room=m.namespace), room=bool),
+    "FR-2 word-taken-for-event: Treats a text without separators as an event that it cannot handle.",
+    on.receive_raw(
+        lambda _, word: Message(namespace="app", event=word, is_error=True, body="no such event"),
+        payload=lambda sent: isinstance(sent, str) and sent != "" and ";" not in sent,
+        **STRAY,
+    ),
     "FR-16 noise-returned: Sends back what is not a frame.",
     on.receive_raw(lambda _, payload: payload, payload=bool, **STRAY),
     "FR-16 noise-ends-it: Fails the connection on a payload that is not a frame.",
@@ -266,6 +272,8 @@ mutants(
     proxy.inward(
         lambda _, frame: replace(frame, data=b"%!Semi"), opcode=Opcode.CONT, content=b"%!semi"
     ),
+    "FR-15 cut-request-missed: Does not recognise a handshake request in fragments.",
+    proxy.inward(lambda _, frame: replace(frame, data=b"m"), fin=False, content=b"M"),
     "FR-15 masks-left-on: Treats a masked binary message as unmasked, where its first byte is odd.",
     proxy.inward(_unmasked, opcode=Opcode.BINARY, fin=True),
     "FR-18 case-folded: Treats names as one that differ in their case.",
@@ -397,6 +405,10 @@ mutants(
     _native_only(do.drop, counts=lambda counts: counts[""] % 20 == 0),
     "NM-6 native-only-mixed-up: Answers on the native-only endpoint with the message before.",
     _native_only(_before),
+    "NM-7 native-replies-lost: Sends no native message.",
+    on.send_raw(
+        do.drop, payload=lambda sent: not (_is_framed(sent) or sent[:1] in ("A", "H", "M")), **STRAY
+    ),
     "NM-7 native-sent-back: Sends a native message back as it came, instead of the reply.",
     on.receive(lambda c, _: [c.payload for _ in c.serve()], event=NATIVE_EVENT, is_in=IN_EMPTY),
 )

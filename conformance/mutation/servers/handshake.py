@@ -138,6 +138,14 @@ def broadcasts_to_sockets(c: ServerContext, payload: Payload) -> Effect:
     return [*c.kept, *c.serve()] if payload == "M" else None
 
 
+@mutant("HS-12", proxy.outward)
+def first_ask_first(link: Tunnel, frame: Frame) -> FrameEffect:
+    """Asks to connect a namespace before the acceptance, if its application begins with that."""
+    name = link.request.value("X-Conformance-Connect")
+    ask = replace(frame, data=f"17;{name};;{CONNECT};0;0;".encode())
+    return [ask, frame] if name and frame.content[:1] == b"A" else None
+
+
 @mutant("HS-17", on.receive_raw)
 def broadcast_lets_in(c: ServerContext, payload: Payload) -> Effect:
     """Treats a connection as allowed once a broadcast was sent while it waited."""
@@ -159,6 +167,8 @@ mutants(
     on.receive(
         lambda c, _: [";;;error;1;0;shake hands first", *c.serve()], is_early=True, namespace="app"
     ),
+    "HS-12 early-noise-complained-of: Reports at once that a payload came too early.",
+    on.receive_raw(do.give(";;;error;1;0;shake hands first"), is_early=True, message=None),
     "HS-3 handshake-unanswered: Accepts without an answer.",
     on.receive_raw(do.drop, payload="M"),
     "HS-3 accepted-twice: Sends the acceptance twice.",

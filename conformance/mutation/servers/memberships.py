@@ -161,6 +161,13 @@ def _ended_elsewhere(event: str, by: str, **trigger: object) -> Hooks:
     )
 
 
+def _for_all(c: ServerContext, m: Message) -> None:
+    """Perform a client's ask for all other clients, too."""
+    for each in c.server.connections:
+        if each is not c:
+            each.aside(m.event, m.namespace, m.room)
+
+
 def _let_in(c: ServerContext, m: Message) -> on.Payloads:
     """Have an outsider's event handled as a member's, and give what is sent."""
     joined = c.aside(JOIN, m.namespace, m.room)
@@ -262,6 +269,8 @@ mutants(
     on.receive(do.empty_reply, event=DISCONNECT, namespace=("app", ""), wait=bool, **PLAIN),
     "NS-6 own-disconnect-without-effect: Goes on with a namespace that a client left as asked.",
     do.after_acceptance(DISCONNECT, CONNECT),
+    "NS-6 events-outlive-own-disconnect: Handles events after a client has disconnected as asked.",
+    on.receive(do.once(when(lambda _, m: m, event="echo", wait="", **OUTSIDE), answers=DISCONNECT)),
     "NS-6 disconnect-refused-while-asking: Refuses a client's disconnect while its own is pending.",
     do.refused_while_asking(DISCONNECT, wait=bool),
     "NS-7 sticky-disconnected: Reports that a disconnect is refused, and performs it.",
@@ -269,6 +278,8 @@ mutants(
         do.once(when(do.refuse(UNKNOWN), event=JOIN, wait=bool), event=DISCONNECT),
         namespace="sticky",
     ),
+    "NS-6 disconnects-everyone: Disconnects a namespace for all clients when one disconnects it.",
+    on.after(_for_all, event=DISCONNECT, wait=bool, is_connected=False),
     "NS-6 all-are-sticky: Refuses every disconnect once one was refused.",
     on.receive(
         do.once(when(do.refuse(STICKY), namespace=do.isnt("sticky")), namespace="sticky"),
@@ -296,6 +307,8 @@ mutants(
         is_awaited=True,
         answers="",
     ),
+    "SEC-16 deaf-while-it-connects: Reads no more after an event of a namespace that it connects.",
+    on.receive(do.deaf_from(event=do.is_event, wait="", is_awaited=True)),
     "NS-9 unconnected-answered: Answers events for a namespace that is not connected.",
     on.receive(do.refuse(UNKNOWN), event=do.is_event, wait="", **OUTSIDE),
     "NS-9 unconnected-errors-answered: Answers errors too for a namespace that is not connected.",
@@ -330,6 +343,17 @@ mutants(
     on.moved(do.asides(LEAVE, lambda c: rooms(c.memberships)), ended=namespaces),
     "NS-18 ended-disconnect-carried-out: Disconnects at a late reply, after the client did so.",
     do.after_acceptance(DISCONNECT, DISCONNECT),
+    "NS-18 ended-join-carried-out-later: Joins a room at a late reply, once the namespace is back.",
+    Hooks(
+        receive=when(lambda c, m: c.kept.append(c.values.get(m.wait)), is_empty_reply=True),
+        send=when(lambda c, m: c.values.update({m.wait: m}), event=JOIN, wait=do.is_server_token),
+        moved=lambda c: [
+            sent
+            for ask in c.kept
+            if ask and (ask.namespace, "") in c.begun
+            for sent in c.aside(JOIN, ask.namespace, ask.room)
+        ],
+    ),
     "NS-18 ended-connect-carried-out: Connects at a late reply, after the client has disconnected.",
     do.after_acceptance(CONNECT, CONNECT),
     "NS-15 empty-namespace-always-there: Treats the empty namespace as connected from the start.",
@@ -373,6 +397,8 @@ mutants(
     on.after(do.aside(JOIN), answers=LEAVE, is_empty_reply=True),
     "RM-2 leave-leaves-all: Takes a client out of all its rooms when it leaves one.",
     on.after(do.leave_all, event=LEAVE, wait=bool, **PLAIN),
+    "RM-2 leaves-for-everyone: Takes all clients out of a room when one leaves it.",
+    on.after(_for_all, event=LEAVE, wait=bool, **PLAIN),
     "RM-2 one-leave-at-a-time: Refuses a client's leave while its own is pending.",
     do.refused_while_asking(LEAVE, answers=""),
     "RM-3 lock-overlooked: Reports that a room is joined which the application refused.",

@@ -20,6 +20,9 @@ from neffos_protocol.names import CHANGE_OF, LOCAL_ONLY
 LONG: Final = 64
 """Characters for which one of these servers has room in a token."""
 
+VERY_LONG: Final = 20_000
+"""Characters from which on one of these servers lets the next message overtake a body."""
+
 DEADLINE: Final = DEFAULT.ask or 0.0
 """Seconds that the server gives its own asks."""
 
@@ -71,6 +74,12 @@ def _drop_late(c: ServerContext, m: Message) -> Effect:
 def _owner_receives(c: ServerContext, m: Message) -> Any:
     owner = c.server.values.pop(m.wait, None)
     return owner.serve(c.payload) if owner else None
+
+
+def _oldest_receives(c: ServerContext, m: Message) -> Effect:
+    owner, wait = c.server.kept.pop(0)
+    sent = owner.serve(m.replace(wait=wait))
+    return sent if owner is c else ()
 
 
 def _drop_foreign(c: ServerContext, m: Message) -> Effect:
@@ -142,6 +151,8 @@ mutants(
     on.receive_raw(do.late(payload=lambda payload: str(payload).endswith("first"))),
     "AR-1 token-lost: Replies without the token of the ask, to handlers' events.",
     on.send(do.change(wait=""), event="echo"),
+    "AR-1 replies-without-token: Replies without the token of the ask.",
+    on.send(do.change(wait=""), wait=is_client_token),
     "AR-1 token-cut: Keeps the first 64 characters of a token.",
     on.send(do.change(wait=lambda wait: wait[:LONG])),
     "AR-1 token-in-ascii: Replaces what is not ASCII in tokens by question marks.",
@@ -176,6 +187,8 @@ mutants(
     on.send(do.every(10, do.drop), event="echo"),
     "AR-8 binary-leave-unanswered: Does not answer a binary ask to leave a room.",
     on.receive(do.silently, event=LEAVE, is_binary=True),
+    "AR-8 empty-replies-lost: Performs what a client asks for, and sends no empty reply.",
+    on.send(do.drop, is_empty_reply=True),
     "AR-9 silence-answered: Sends an empty reply where the handler returned nothing.",
     on.receive(do.empty_reply, event="silent", wait=is_client_token),
     "AR-9 unhandled-refused: Sends an error for an ask that has no handler.",
@@ -202,6 +215,11 @@ mutants(
     ),
     "AR-11 reply-by-event: Accepts no empty reply as the reply to an event.",
     on.receive(do.drop, event="", answers="question"),
+    "AR-11 replies-in-order: Treats a reply as that to its oldest ask, of whichever connection.",
+    Hooks(
+        receive=when(_oldest_receives, answers="question"),
+        send=when(lambda c, m: c.server.kept.append((c, m.wait)), event="question"),
+    ),
     "AR-11 next-message-taken: Treats the next event of that name as the reply, despite its token.",
     Hooks(
         receive=when(
@@ -222,6 +240,8 @@ mutants(
     on.send(IN_TEXT, is_binary=True, body=lambda body: body.decode(errors="replace") in REFUSALS),
     "AR-16 error-in-text: Sends a handler's error in text whatever the type of the ask.",
     on.send(IN_TEXT, is_binary=True, event="fail"),
+    "AR-16 replies-in-text: Replies in text to every ask.",
+    on.send(IN_TEXT, is_binary=True, wait=is_client_token),
     "AR-16 own-replies-in-text: Sends in text every body but that of the ask.",
     on.send(IN_TEXT, is_binary=True, namespace="any"),
     "AR-17 broadcasts-with-token: Broadcasts with the token of the ask, unless it has a digit.",
@@ -406,6 +426,12 @@ mutants(
     on.receive(do.late(is_binary=True), event="echo"),
     "EV-1 joins-first: Lets a join overtake the event before it.",
     on.receive(do.late(event="echo", wait="", is_member=False)),
+    "EV-1 joins-fall-behind: Performs a join only after the next message.",
+    on.receive(do.late(event=JOIN)),
+    "EV-1 failures-fall-behind: Handles what fails, or gets no reply, after the next other event.",
+    on.receive(do.late(event=("fail", "silent"))),
+    "EV-1 long-messages-fall-behind: Handles a long message only after the next.",
+    on.receive(do.late(event="echo", body=lambda body: len(body) >= VERY_LONG)),
     "EV-2 one-object-for-all: Gives the handlers of all clients the object of the last one.",
     on.send(lambda c, m: m.replace(body=c.server.connections[-1].id), event="whoami"),
     "EV-2 handlers-by-event-alone: Gives an event to the handler of that name in any namespace.",
@@ -473,6 +499,8 @@ mutants(
         moved=when(lambda c: c.kept.append(""), begun=lambda begun: ("app", "") in begun),
         send=when(lambda c, m: [m] * max(len(c.kept), 1), event=NEWS),
     ),
+    "EV-9 broadcasts-lost: Sends no broadcast.",
+    on.send(do.drop, event=NEWS),
     "EV-9 second-broadcast-later: Sends the second broadcast after the third.",
     on.send(do.delayed(count=lambda count: count() == 2), event=NEWS),
     "EV-5 local-event-pushed: Sends an event that is named like a local event.",

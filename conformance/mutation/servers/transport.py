@@ -321,6 +321,8 @@ mutants(
     _parameters(lambda each: "X-Conformance" in each),
     "TR-10 tries-not-told: Reports no reconnection to its application.",
     proxy.request(lambda _, asked: asked.with_header(RECONNECT, None)),
+    "TR-10 no-tries: Treats every connection as the first.",
+    on.send(do.change(body="0"), event="tries"),
     "TR-10 tries-counted-from-one: Reports a first try to its application where there was none.",
     on.send(do.change(body="1"), event="tries", body="0"),
     "TR-10 any-word-is-a-try: Treats any value as one try.",
