@@ -9,8 +9,8 @@ SPEC = str(Path(__file__).parents[2] / "spec")
 
 sys.path.insert(0, SPEC)
 import browse  # noqa: E402
-from generate import ci, history, workbench  # noqa: E402
+from generate import cases, ci, history, workbench  # noqa: E402
 
 sys.path.remove(SPEC)
 
-__all__ = ["browse", "ci", "history", "workbench"]
+__all__ = ["browse", "cases", "ci", "history", "workbench"]

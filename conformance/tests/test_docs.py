@@ -17,10 +17,11 @@ from click.testing import CliRunner
 from neffos_codec import DecodeError, Decoding, decode
 from neffos_conformance.cli.main import cli
 from neffos_conformance.wire.transcript import read_transcript
+from neffos_protocol.catalogue import requirement
 from peers.corpus import recorded_cases
 from peers.ports import lasting_port
 
-from .generators import ci
+from .generators import cases, ci
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "spec" / "docs").rglob("*.md"))
@@ -37,7 +38,10 @@ VARYING = re.compile(r""" +\d+\.\d+ m?s\b|\d{4}-\d\d-\d\dT[\d:]+|"time":[\d.]+""
 
 
 def blocks(path: Path, language: str) -> list[str]:
-    text = path.read_text("utf-8")
+    return blocks_of(path.read_text("utf-8"), language)
+
+
+def blocks_of(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
@@ -155,12 +159,13 @@ def test_a_console_shows_what_happens(console, tmp_path, monkeypatch):
 def shown_commands() -> list[list[str]]:
     """Give the words of each command that a page or the README shows without its output."""
     found = []
-    for page in (*PAGES, ROOT / "README.md"):
-        for block in blocks(page, "(?:sh|bash)"):
-            for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
-                if words[:1] == ["neffos-wire"] and words[1:2] != ["--help"]:
-                    found.append(words[1:])
+    texts = [page.read_text("utf-8") for page in (*PAGES, ROOT / "README.md")]
+    texts += cases.section(requirement("SX-1"))  # which has cases for each role
+    for block in (each for text in texts for each in blocks_of(text, "(?:sh|bash)")):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["neffos-wire"] and words[1:2] != ["--help"]:
+                found.append(words[1:])
     return found
 
 

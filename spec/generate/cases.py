@@ -23,7 +23,7 @@ from neffos_protocol.catalogue import Requirement
 _COMMANDS: Final[Mapping[Role, str]] = {
     "server": "test server URL --case {}",
     "client": "test client --case {} -- YOUR DRIVER",
-    "exchange": "exchange --broker URL --case {} URL1 URL2",
+    "exchange": "test exchange --broker URL --case {} URL1 URL2",
 }
 """The command that tests a role, with a place for what is selected."""
 

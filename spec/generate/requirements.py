@@ -67,7 +67,7 @@ _VERDICTS: Final = {
 }
 
 _EVIDENCE: Final = {
-    Evidence.MEASURED: "measured on a running peer",
+    Evidence.MEASURED: "measured",
     Evidence.READ: "read in its source",
 }
 
@@ -149,7 +149,7 @@ def block(*ids: str) -> str:
 
 def _block(one: Requirement, *, anchor: bool) -> str:
     level = str(one.level)
-    name = f'[{one.id}](/requirements/{one.id}.md "{one.id}: rationale, vectors, recordings")'
+    name = f'[{one.id}](/requirements/{one.id}.md "{one.id}: cases, vectors, recordings")'
     where = f' id="{one.id}"' if anchor else ""
     head = name if anchor else one.id
     return "\n".join(
@@ -169,11 +169,12 @@ def _block(one: Requirement, *, anchor: bool) -> str:
 
 
 def _foot(one: Requirement) -> str:
-    since = (
-        "implemented by no release yet"
-        if one.since == "unknown"
-        else f"implemented since neffos {one.since}"
-    )
+    if one.since != "unknown":
+        since = f"implemented since neffos {one.since}"
+    elif {seen.verdict for seen in one.peers.values()} == {ObservedVerdict.NOT_APPLICABLE}:
+        since = "applies to no tested implementation"
+    else:
+        since = "implemented by no release yet"
     parts = [BASES[one.basis], since]
     broken = [name for name, seen in one.peers.items() if seen.verdict is ObservedVerdict.VIOLATES]
     if broken:
@@ -223,7 +224,8 @@ def _differences(one: Requirement) -> list[str]:
     found = [each for each in differences().values() if one.id in each.requirements]
     if not found:
         return []
-    return ["\n".join(f"- {each.id}: {each.title}. {cell(each.consequence)}" for each in found)]
+    lines = (f"- {each.id}: {each.title}. {cell(each.consequence)}" for each in found)
+    return ["Differences that name this requirement:", "\n".join(lines)]
 
 
 def title(one: Requirement) -> str:
