@@ -139,7 +139,7 @@ mutants(
     on.receive_raw(do.drop, payload=_has_more, is_accepted=True),
     "FR-1 room-before-namespace: Writes the room before the namespace, where there is one.",
     on.send(lambda _, m: m.replace(namespace=m.room, room=m.namespace), room=bool),
-    "FR-2 word-taken-for-event: Treats a text without separators as an event that it cannot handle.",
+    "FR-2 word-taken-for-event: Treats a text without separators as an event, and complains of it.",
     on.receive_raw(
         lambda _, word: Message(namespace="app", event=word, is_error=True, body="no such event"),
         payload=lambda sent: isinstance(sent, str) and sent != "" and ";" not in sent,
