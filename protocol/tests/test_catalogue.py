@@ -73,6 +73,9 @@ AN_IDIOM = re.compile(
 )
 """Words for which ``VOCABULARY.md`` has others."""
 
+LONGEST_RATIONALE = 60
+"""Words. What peers do, and what cases send, belongs to those; what an implementer may do, to texts."""
+
 AN_RFC_2119_WORD = re.compile(r"\b(?:MUST|SHALL|SHOULD|MAY|REQUIRED|RECOMMENDED|OPTIONAL)( NOT)?\b")
 
 # The sections of the notes on tested implementations, each with the number of its bullets. The
@@ -170,6 +173,11 @@ def test_the_sentence_has_the_word_of_its_level_and_no_other(one):
 def test_a_requirement_is_one_sentence(one):
     assert re.search(r"[.!?] [A-Z`]", one.text) is None
     assert "  " not in one.text + one.rationale
+
+
+@every_requirement
+def test_a_rationale_is_short(one):
+    assert len(one.rationale.split()) <= LONGEST_RATIONALE
 
 
 @every_requirement

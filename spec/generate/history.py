@@ -41,6 +41,7 @@ UNSEEN: Final = {
     "AR-20": "No handler of the application replies to a connect, disconnect, join or leave.",
     "EV-1": "No handler of the application lasts while another goroutine asks.",
     "EV-9": "The application in Go sets `SyncBroadcaster`, which loses no broadcast.",
+    "HS-17": "The check of the application does not last, so that no broadcast falls into it.",
     "NM-7": "The application replies with the native message that it received.",
     "NS-16": "It takes a frame right after the reply to a second connect of a namespace.",
     "RM-1": "It takes a server that asks for a join before it replies to the client's connect.",
