@@ -171,6 +171,10 @@ def _sender_left_in(frame: Message) -> Message:
     return frame.replace(wait="") if is_sender else frame
 
 
+def _with_token(frame: Message) -> Message:
+    return frame.replace(wait="17") if frame.event == "news" else frame
+
+
 def _not_after_nonsense(node: Node, _: str, payload: bytes) -> list[Heard] | None:
     if _frame(payload) is None:
         node.seen.add("nonsense")
@@ -210,6 +214,12 @@ def _second_replies_published(node: Node, payload: Payload) -> None:
         node.publish(node.channels.of_reply(frame.wait), payload_bytes(payload))
 
 
+def _with_sender(payload: Payload) -> Payload:
+    if isinstance(payload, str) and payload.startswith(";app;;news;"):
+        return f"neffos(0xc000123456){payload}"
+    return payload
+
+
 def _news_as_text(payload: Payload) -> Payload:
     if isinstance(payload, bytes) and b";news;" in payload:
         return payload.decode(errors="replace")
@@ -234,6 +244,8 @@ def _matches(own: str, channel: str) -> bool:
 
 
 mutants(
+    "SX-1 sender-passed-on: Sends clients events with an explicit sender.",
+    NodeHooks(send=_with_sender),
     "SX-3 marker-missing: Publishes an ask without a marker in its token.",
     NodeHooks(publish=_changed(_unmarked)),
     "SX-3 second-reply-taken: Takes the second reply to an ask for the first.",
@@ -272,11 +284,13 @@ mutants(
     NodeHooks(publish=_changed(_sender_left_in)),
     "SX-7 room-as-it-is: Publishes a room without escapes.",
     NodeHooks(publish=_room_unescaped),
+    "SX-7 published-with-token: Publishes an event with a token.",
+    NodeHooks(publish=_changed(_with_token)),
     "SX-7 large-unpublished: Publishes no message of more than 64 KiB.",
     NodeHooks(publish=_large_dropped),
     "EV-9 tenth-unpublished: Publishes nine of ten messages of a channel.",
     NodeHooks(publish=_every_tenth_dropped),
-    "SX-8 kept-for-later: Delivers a message again with the next one on its channel.",
+    "EV-8 kept-for-later: Delivers a message again with the next one on its channel.",
     NodeHooks(deliver=_again_with_the_next),
     "SX-8 namespaces-ignored: Delivers what is for one connection whatever namespaces that has.",
     NodeHooks(deliver=_in_any, send=_in_app),

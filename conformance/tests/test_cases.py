@@ -55,7 +55,7 @@ def test_ids_are_unique_over_all_roles():
 
 OLDER = {
     *("EV-6.4", "FR-2.3", "HS-1.1", "HS-9.c2", "NM-5.4", "NS-14.5", "NS-6.5", "RM-1.12", "RM-3.5"),
-    *("RM-7.4", "SEC-15.c3"),
+    *("RM-7.4", "SEC-15.c3", "SX-8.6", "SX-8.7"),
 }
 """IDs that are older than what their cases are about now.
 

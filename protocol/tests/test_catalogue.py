@@ -74,7 +74,7 @@ AN_IDIOM = re.compile(
 """Words for which ``VOCABULARY.md`` has others."""
 
 LONGEST_RATIONALE = 60
-"""Words. What peers do, and what cases send, belongs to those; what an implementer may do, to texts."""
+"""Words: a reason. Peers and cases say what they do, and texts say what an implementer may do."""
 
 AN_RFC_2119_WORD = re.compile(r"\b(?:MUST|SHALL|SHOULD|MAY|REQUIRED|RECOMMENDED|OPTIONAL)( NOT)?\b")
 
