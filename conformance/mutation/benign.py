@@ -206,12 +206,15 @@ def reads_what_it_can(c: ServerContext, payload: Payload) -> Effect:
 
 
 def _drop_early(link: Tunnel, frame: Frame) -> FrameEffect:
-    if link.request.target.partition("?")[0].endswith("/native"):
-        return None  # there is no handshake
+    if link.seen or link.request.target.partition("?")[0].endswith("/native"):
+        return None  # the server has answered, or there is no handshake
     is_whole = frame.fin and frame.opcode in (Opcode.TEXT, Opcode.BINARY)
-    if not is_whole or frame.content[:1] in (b"M", b"A", b"H"):
-        link.seen.add("open")
-    return None if link.seen else ()
+    return None if not is_whole or frame.content[:1] in (b"M", b"A", b"H") else ()
+
+
+def _note_answer(link: Tunnel, frame: Frame) -> None:
+    if frame.content[:1] in (b"A", b"H"):
+        link.seen.add("answered")
 
 
 NEWS: Final = encode(Message(namespace="app", event="news", body="hello from somebody else"))
@@ -279,8 +282,8 @@ mutants(
         lambda _, head: proxy.with_line(head, DEFLATE),
         request={"named": {"sec-websocket-extensions": do.has("permessage-deflate")}},
     ),
-    "drops-what-comes-early: Holds nothing back before the handshake.",
-    proxy.inward(_drop_early),
+    "drops-what-comes-early: Holds nothing back before it has answered the handshake request.",
+    Proxy(inward=_drop_early, outward=_note_answer),
     "waits-in-turn: Refuses an undeclared namespace only after the handler before it.",
     on.run(partial(do.serving, InTurn)),
     "refuses-odd-upgrades: Refuses each upgrade that it may refuse.",
