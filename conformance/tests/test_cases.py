@@ -1,6 +1,7 @@
 """The cases for servers and clients: sound as data, and every requirement has one."""
 
 import json
+import re
 import tomllib
 from collections import Counter
 from importlib.resources import files
@@ -71,6 +72,18 @@ def test_an_id_is_shaped_like_what_the_case_is_mainly_about(role):
         begins = (f"{name}." for name in case.requirements)
         assert case.id.startswith(("ALL-", *begins)) or case.id in OLDER, case.id
         assert (".c" in case.id or "-c" in case.id) == (role == "client"), case.id
+
+
+A_FREE_TEXT = re.compile(r";1;[01];<<([a-z0-9]+)>>$")
+"""The placeholder of an error text that is left open, at the end of a frame."""
+
+
+@pytest.mark.parametrize("role", ["server", "client", "exchange"])
+def test_no_two_errors_need_have_one_text(role):
+    for case in all_cases(role):
+        expected = [step.rest for step in case.steps if step.verb[0] in "<>"]
+        names = [found[1] for rest in expected if (found := A_FREE_TEXT.search(rest))]
+        assert len(names) == len({*names}), case.id
 
 
 @pytest.mark.parametrize("role", EVERY_ROLE)
