@@ -105,10 +105,11 @@ def of_role(role: Role) -> list[Mutant]:
 def complete_plan(mutants: Iterable[Mutant], cases: Sequence[Case]) -> Plan:
     """Run every case against every mutant.
 
-    Floods take longer than all other cases together, so they run only against the mutants that
-    violate a requirement of one of them.
+    Floods take longer than all other cases together, so they run only against benign variants, and
+    against the mutants that violate a requirement of one of them.
     """
-    flooded = {id_ for case in cases if LIMITS in case.tags for id_ in case.requirements}
+    floods = (case for case in cases if LIMITS in case.tags)
+    flooded = {"", *(id_ for case in floods for id_ in case.requirements)}  # "": benign
     calm = [case for case in cases if LIMITS not in case.tags]
     return {each.name: cases if each.breaks in flooded else calm for each in mutants}
 
