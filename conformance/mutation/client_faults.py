@@ -134,6 +134,7 @@ class ClientFault(hooks.MessageHooks):
         close: what takes the place of the end of a connection.
         fragments: what takes the place of the fragments of a message that it receives.
         raw: what takes the place of WebSocket frames that it receives, as bytes.
+        is_deaf_to_pings: whether it answers no ping.
         request: changes the headers of its upgrade request.
         target: takes headers away, and gives the query that it sends in their place.
         is_alive: whether an HTTP status makes it believe that the server is up again.
@@ -150,6 +151,7 @@ class ClientFault(hooks.MessageHooks):
     close: Callable[[ClientContext, ConnectionClosed], ConnectionClosed] | None = None
     fragments: Callable[[Sequence[bytes]], Sequence[bytes]] | None = None
     raw: Callable[[bytes], bytes] | None = None
+    is_deaf_to_pings: bool = False
     request: Callable[[Headers], object] | None = None
     target: Callable[[Headers], str] | None = None
     is_alive: Callable[[int], bool] | None = None
@@ -388,6 +390,12 @@ class _FaultyTransport:
     async def send_raw(self, data: bytes) -> None:
         """Send bytes as they are."""
         await self._transport.send_raw(self._fault.raw(data) if self._fault.raw else data)
+
+    async def ping(self, payload: bytes) -> bool:
+        """Send a ping, which nothing answers if that is the fault."""
+        if self._fault.is_deaf_to_pings:
+            await asyncio.Event().wait()
+        return await self._transport.ping(payload)
 
     async def receive(self) -> Sent:
         """Receive what the client sends, as the fault has it."""

@@ -156,6 +156,8 @@ mutants(
     on.receive_raw(do.drop, payload=lambda payload: len(payload) == SHORTEST_OF_TWO),
     "TR-1 broken-frames-ignored: Ignores WebSocket frames at which it is to close the connection.",
     ClientFault(raw=lambda data: data if data[0] & OPCODE == Opcode.CLOSE else b""),
+    "TR-1 pings-unanswered: Answers no ping.",
+    ClientFault(is_deaf_to_pings=True),
     "TR-2 subprotocol-offered: Offers a subprotocol.",
     on.header("Sec-WebSocket-Protocol", "neffos"),
     "TR-5 probe-must-be-redirected: Believes a probe only where it is redirected.",

@@ -24,6 +24,8 @@ number of a connection, a verb, and its argument:
     1 <~ text                        the server sends this in the end, however long it takes; 1 <~b,
                                      1 >~ and 1 >~b likewise
     1 raw 81<<*9 00>>                the suite sends these bytes, in hex, as they are
+    1 ping text                      the suite sends a ping of these bytes, and the other answers
+                                     with a pong of the same
     1 expect-nothing                 the other sends nothing before it replies to a barrier
     1 fewer 100 text                 it sends this fewer than a hundred times before that, whatever
                                      else it sends, or closes the connection
@@ -151,8 +153,8 @@ AGAIN: Final = "again"
 _COMMON: Final = (
     MESSAGE_VERBS
     | OPENING_VERBS
-    | {"raw", "expect-nothing", "fewer", "close", "cut", "stall", "resume", "closed", MAY_CLOSE}
-    | {"has", "lacks"}
+    | {"raw", "ping", "expect-nothing", "fewer", "close", "cut", "stall", "resume", "closed"}
+    | {MAY_CLOSE, "has", "lacks"}
 )
 _DRIVER: Final = frozenset({"do", "did", "failed", "saw", "unseen"})
 INTEROP: Final = "interop"

@@ -35,6 +35,8 @@ from neffos_conformance.runner.client_steps import (
 from neffos_conformance.runner.driver_protocol import OperationError, UnsupportedError, Values
 from neffos_conformance.runner.monitoring import REPORTED
 from neffos_conformance.runner.playback import (
+    CARRIED,
+    PONG,
     STILL_OPEN,
     TAKES_NOTHING,
     MismatchError,
@@ -269,6 +271,8 @@ class _RecordedConnection:
             await asyncio.Event().wait()
 
     async def ping(self, payload: bytes) -> bool:
+        if payload != CARRIED:
+            await self._recorded.take(_begins(PONG), self._number)
         return True
 
     async def receive(self) -> Received:

@@ -36,6 +36,12 @@ STILL_OPEN: Final = "a close frame, and TCP stays open"
 TAKES_NOTHING: Final = "nothing more is taken"
 """Remarks on a peer that neither closes nor reads."""
 
+PONG: Final = "a pong"
+"""Remark on the answer to the ping of a case."""
+
+CARRIED: Final = b"carried?"
+"""The bytes of the pings that ask whether the network has carried what the suite sent."""
+
 MAX_EVENTS: Final = 64
 """Events read ahead; with more, a connection that is watched waits, and is cut off in the end."""
 
@@ -191,6 +197,14 @@ class Playback:
         self.log_sent(number, barrier)
         self.barriers += 1
         await self.connections[number].send(barrier)
+
+    async def ping(self, number: int, payload: bytes) -> bool:
+        """Send a ping and wait for its pong; tell whether it came before the connection ended."""
+        self.log_sent(number, Remark(f"a ping of {len(payload)} bytes"))
+        is_answered = await self.connections[number].ping(payload)
+        if is_answered:
+            self.log_received(number, Remark(PONG))
+        return is_answered
 
     def stall(self, number: int) -> None:
         """Stop reading a connection."""
@@ -374,7 +388,7 @@ class Playback:
         ]
         try:
             async with asyncio.timeout(self.timeouts.close):
-                return all(await asyncio.gather(*(each.ping(b"carried?") for each in asked)))
+                return all(await asyncio.gather(*(each.ping(CARRIED) for each in asked)))
         except TimeoutError:
             return False
 

@@ -93,6 +93,7 @@ class ScriptRunner:
         self.verbs |= {
             **dict.fromkeys(MESSAGE_VERBS, self._message),
             "raw": self._raw,
+            "ping": self._ping,
             "expect-nothing": self._expect_nothing,
             "fewer": self._fewer,
             "close": self._end,
@@ -279,6 +280,23 @@ class ScriptRunner:
 
     async def _raw(self, step: Step, time: int) -> None:
         await self.playback.send_raw(step.connection, step.raw_bytes(time), step.rest)
+
+    async def _ping(self, step: Step, _: int) -> None:
+        """See the pong to a ping: soon after the reply to a barrier, which the peer reads later."""
+        payload = payload_bytes(expand(step.rest))
+        pong = asyncio.ensure_future(self.playback.ping(step.connection, payload))
+        try:
+            received = await self._after_barrier(step.connection)
+            if isinstance(received, ConnectionClosed):
+                raise _closing_mismatch(received)
+            if not is_barrier_reply(received):
+                shown = self.shown(received)
+                raise MismatchError(f"expected the pong alone, actual {shown}", shown)
+            await asyncio.wait([pong], timeout=self.playback.timeouts.close)
+            if not pong.done() or not pong.result():
+                raise MismatchError("expected a pong with the bytes of the ping, actual none")
+        finally:
+            pong.cancel()
 
     async def _end(self, step: Step, _: int) -> None:
         code = None if step.verb == "cut" else int(step.rest or NORMAL_CLOSURE)
