@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 from mutation import fault_proxy as proxy
@@ -53,7 +53,11 @@ def _named(id_: str) -> Hooks:
 def _marking(answer: str) -> Hooks:
     """Run a server that gives IDs of its own at the mixed endpoint, and answer with another."""
     handlers = {"": {"echo": echo, ON_NATIVE_MESSAGE: echo}}
-    mixed = Server(handlers, id_generator=lambda _: f"mixed-{uuid4()}")
+
+    def chosen(request: Any) -> str:
+        return request.headers.get(ID_HEADER) or f"mixed-{uuid4()}"
+
+    mixed = Server(handlers, id_generator=chosen)
     hooks = _answers(lambda sent: answer if sent.startswith("Amixed-") else None)
     return Hooks(send_raw=hooks.send_raw, served={**servers(), "/mixed": mixed})
 
