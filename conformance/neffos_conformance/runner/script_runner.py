@@ -17,7 +17,7 @@ from neffos_conformance.cases.definition import base_of
 from neffos_conformance.cases.matching import Bindings, difference, expand, fill, unfill
 from neffos_conformance.cases.profile import STANDARD, Profile
 from neffos_conformance.cases.script import MAY_CLOSE, MESSAGE_VERBS, Step, expanded
-from neffos_conformance.runner.playback import NORMAL_CLOSURE, MismatchError, Playback
+from neffos_conformance.runner.playback import NORMAL_CLOSURE, PONG, MismatchError, Playback
 from neffos_conformance.runner.result import Finding, Remark
 from neffos_conformance.runner.witness import Witness
 from neffos_conformance.wire.barrier import is_barrier_reply
@@ -293,7 +293,7 @@ class ScriptRunner:
     async def _ping(self, step: Step, _: int) -> None:
         """See the pong to a ping: soon after the reply to a barrier, which the peer reads later."""
         payload = payload_bytes(expand(step.rest))
-        pong = asyncio.ensure_future(self.playback.ping(step.connection, payload))
+        pong = await self.playback.ping(step.connection, payload)
         try:
             received = await self._after_barrier(step.connection)
             if isinstance(received, ConnectionClosed):
@@ -304,6 +304,7 @@ class ScriptRunner:
             await asyncio.wait([pong], timeout=self.playback.timeouts.close)
             if not pong.done() or not pong.result():
                 raise MismatchError("expected a pong with the bytes of the ping, actual none")
+            self.playback.log_received(step.connection, Remark(PONG))
         finally:
             pong.cancel()
 
