@@ -313,6 +313,17 @@ def test_frames_that_break_the_protocol_are_not_blamed_on_the_network():
     assert work_clock.run(run()) == ""
 
 
+@pytest.mark.parametrize("how", ["without-sec-websocket-accept", "other-accept", "with-protocol"])
+def test_a_wrong_upgrade_is_not_blamed_on_the_network(how):
+    wrong = transport_mutant_of(f"transport:{how}-response")
+
+    async def run():
+        async with wrong.proxy().run() as url:
+            return await Way(Timeouts()).check(partial(opened, url))
+
+    assert work_clock.run(run()) == ""
+
+
 def test_what_a_lossy_network_hides_is_unknown():
     long = case("1 app", *["1 > $1;app;;echo;0;0;hi", "1 < $1;app;;echo;0;0;hi"] * 60)
     assert verdict(long, None)[0] is Verdict.PASS

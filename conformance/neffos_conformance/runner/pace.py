@@ -19,6 +19,8 @@ from itertools import count
 from ssl import SSLCertVerificationError
 from typing import Final
 
+from websockets.exceptions import InvalidHeader, NegotiationError
+
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.script import MESSAGE_VERBS, Step, expanded
 from neffos_conformance.runner.driver_protocol import DriverError
@@ -459,5 +461,10 @@ def _is_an_answer(error: Exception) -> bool:
     return error.status is not None or isinstance(error.__cause__, _ANSWERS)
 
 
-_ANSWERS: Final = (ConnectionRefusedError, SSLCertVerificationError)
+_ANSWERS: Final = (
+    ConnectionRefusedError,
+    InvalidHeader,
+    NegotiationError,
+    SSLCertVerificationError,
+)
 """What a server or its system sends, though no connection comes of it."""

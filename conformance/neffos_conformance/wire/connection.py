@@ -183,7 +183,7 @@ class WireConnection:
         if protocol.handshake_exc is not None:
             await connection.close()
             response = getattr(protocol.handshake_exc, "response", None)
-            raise ConnectError(_why(protocol.handshake_exc), response)
+            raise ConnectError(_why(protocol.handshake_exc), response) from protocol.handshake_exc
         connection._task = asyncio.create_task(connection._read(), name=f"read {host}:{port}")
         return connection
 
