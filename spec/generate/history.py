@@ -46,7 +46,7 @@ UNSEEN: Final = {
     "HS-19": "Its cases send the acceptance in text; a binary one is that of HS-7.c1.",
     "NM-7": "The application replies with the native message that it received.",
     "NS-16": "It takes a frame right after the reply to a second connect of a namespace.",
-    "RM-1": "It takes a server that asks for a join before it replies to the client's connect.",
+    "RM-1": "It takes a join between two connects that cross and the later of their replies.",
     "RM-3": "No case has a client refuse a join without a text.",
     "SEC-4": "Its cases are slow, and the history leaves these out.",
     "SEC-8": "The application in Go sets `SyncBroadcaster`, so that broadcasts wait.",
