@@ -43,6 +43,8 @@ Bindings = dict[str, str]
 
 def expand(text: str) -> str:
     """Replace repetitions and escapes, which do not depend on the peer."""
+    if "<<" not in text:
+        return text
     text = _REPEATED.sub(lambda found: found[2] * int(found[1]), text)
     return _ESCAPED.sub(lambda found: codecs.decode(found[1], "unicode_escape"), text)
 
@@ -54,9 +56,11 @@ def fill(payload: str | bytes, bindings: Bindings) -> str | bytes:
         KeyError: a placeholder has no value.
     """
     if isinstance(payload, bytes):
+        if b"<<" not in payload:
+            return payload
         values = {name: payload_bytes(value).decode("latin-1") for name, value in bindings.items()}
         return str(fill(payload.decode("latin-1"), values)).encode("latin-1")
-    return _CHOSEN.sub(lambda found: bindings[found[1]], payload)
+    return _CHOSEN.sub(lambda found: bindings[found[1]], payload) if "<<" in payload else payload
 
 
 def has_new(text: str, bindings: Bindings) -> bool:

@@ -84,6 +84,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from neffos_codec import Native
@@ -252,11 +253,14 @@ class Step:
         Args:
             time: the number of the repetition.
         """
-        return expand(self.rest.replace("<<#>>", str(time)))
+        return expand(self._numbered(time))
+
+    def _numbered(self, time: int) -> str:
+        return self.rest.replace("<<#>>", str(time))
 
     def raw_bytes(self, time: int = 1) -> bytes:
         """Give the bytes that are sent as they are."""
-        return bytes.fromhex(self.text(time))
+        return _bytes_of(self._numbered(time))
 
     def payloads(self, time: int = 1) -> str | bytes | list[bytes]:
         """Give its message, with placeholders as they are; as a list if it has fragments.
@@ -285,6 +289,11 @@ class Step:
     def size(self) -> int:
         """The bytes of its message, with placeholders as they are."""
         return len(payload_bytes(self.whole))
+
+
+@lru_cache(maxsize=1)  # a step sends the same bytes up to 500 times, and up to 2 MiB
+def _bytes_of(text: str) -> bytes:
+    return bytes.fromhex(expand(text))
 
 
 def read_script(text: str, role: str) -> tuple[Step, ...]:
