@@ -43,6 +43,7 @@ UNSEEN: Final = {
     "EV-1": "No handler of the application lasts while another goroutine asks.",
     "EV-8": "The application in Go sets `SyncBroadcaster`, which sends no broadcast twice.",
     "EV-9": "The application in Go sets `SyncBroadcaster`, which loses no broadcast.",
+    "FR-15": "It takes a token that begins with a byte order mark, which no case sends in binary.",
     "HS-17": "The check of the application does not last, so that no broadcast falls into it.",
     "HS-19": "Its cases send the acceptance in text; a binary one is that of HS-7.c1.",
     "NM-7": "The application replies with the native message that it received.",
