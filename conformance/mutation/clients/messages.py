@@ -150,6 +150,8 @@ mutants(
     _written(lambda text, m: f"$;{text[1:]}" if m.event == DISCONNECT else text),
     "FR-6 empty-flags: Leaves the flags of an event empty where they are false.",
     _written(lambda text, m: text if m.wait or m.is_error else text.replace(";0;0;", ";;;", 1)),
+    "FR-6 own-events-marked: Sets the no-op flag of the events that it sends of its own.",
+    on.send(do.change(is_no_op=True), event="news", wait=""),
     "FR-8 error-without-text-is-success: Accepts an error without a text as success.",
     on.receive(
         lambda c, m: do.accept(c, m) if m.event[:1] == "_" else c.serve(m.replace(is_error=False)),

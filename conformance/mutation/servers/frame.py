@@ -177,6 +177,8 @@ mutants(
     do.sent_text(lambda sent: re.sub(r"^(\$1;app;;e[^;]*);0;0;", r"\1;;;", sent)),
     "FR-6 false-in-words: Writes the flags of its own messages in words.",
     do.sent_text(lambda s: s.replace(";0;0;", ";false;false;", 1) if s[:5] == ";app;" else s),
+    "FR-6 own-events-marked: Sets the no-op flag of the events that it sends of its own.",
+    on.send(do.change(is_no_op=True), event="hello"),
     "FR-6 flag-of-refusals-left-empty: Writes nothing for the second flag of a refusal.",
     do.sent_text(do.swap(f";1;0;{UNKNOWN}", f";1;;{UNKNOWN}")),
     "FR-6 binary-flags-left-empty: Writes nothing for the second flag of a binary frame.",
