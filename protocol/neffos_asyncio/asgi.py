@@ -95,7 +95,7 @@ async def _carry(connection: Connection, receive: Receive, send: Send) -> None:
             reader.cancel()
 
     transport = PumpedTransport(send_message, send_close, link, link.limits.high_water, abort)
-    connection.start(transport, spent=0)
+    connection.start(transport)
     code, reason = None, ""
     try:
         while True:

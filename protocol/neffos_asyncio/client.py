@@ -260,7 +260,7 @@ class Client:
         )
         if not link.session.is_open:
             link.session.start()
-        self.connection.start(transport, spent=0)
+        self.connection.start(transport)
         link.flush()
         self._reader = asyncio.create_task(self._read(socket, transport), name="neffos receive")
         if link.session.is_open:  # native-only

@@ -234,16 +234,11 @@ class Connection:
     def __repr__(self) -> str:
         return f"<Connection {logged(self.id)!r}>"
 
-    def start(self, transport: Transport, *, spent: float) -> None:
-        """Begin on an open transport.
-
-        Args:
-            transport: what carries the messages.
-            spent: seconds of the time for the handshake that have passed already.
-        """
+    def start(self, transport: Transport) -> None:
+        """Begin on an open transport, which carries the messages."""
         # `dial` has a deadline of its own.
         limit = self.link.limits.handshake if self.role is Role.SERVER else None
-        self.link.start(transport, handshake=None if limit is None else limit - spent)
+        self.link.start(transport, handshake=limit)
         if self.is_open:  # a native-only connection has no handshake
             self._queue.add(HandshakeAsked())
             self._queue.add(Opened(self.id))

@@ -24,8 +24,8 @@ class Limits:
     """The bounds of the session. A message larger than ``session.payload`` bytes is refused
     before it is read."""
     handshake: float | None = 10
-    """A server's: from the first byte of a connection to the end of its handshake, the
-    application's decision included (SEC-4). A person on a bad line is faster."""
+    """A server's: for the upgrade, and as long again for the handshake (SEC-4), the application's
+    decision included. A person on a bad line is faster."""
     ask: float | None = 30
     """For the reply to an ask, if the caller gives no timeout (AR-15)."""
     handler: float | None = None

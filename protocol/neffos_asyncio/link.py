@@ -112,13 +112,11 @@ class Link:
     # ------------------------------------------------------------ what a transport calls
 
     def start(self, transport: Transport, *, handshake: float | None) -> None:
-        """Begin on an open transport; ``handshake`` seconds are left for the handshake."""
+        """Begin on an open transport; there are ``handshake`` seconds for the handshake."""
         self._transport = transport
         if handshake is not None and not self.session.is_open:
             text = "SEC-4: no handshake within the time for it"
-            self._handshake_timer = self._loop.call_later(
-                max(0, handshake), self.end, REFUSED, text
-            )
+            self._handshake_timer = self._loop.call_later(handshake, self.end, REFUSED, text)
         if self.limits.read is not None:
             self._read_at = self._loop.time()
             self._watch_reading()

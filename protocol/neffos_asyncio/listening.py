@@ -55,7 +55,7 @@ class Listener:
 class Interceptor(Receiver, Protocol):
     """A receiver between a socket and a connection, which is started instead of it."""
 
-    def start(self, transport: Transport, *, spent: float) -> None:
+    def start(self, transport: Transport) -> None:
         """Begin, as ``Connection.start`` does."""
 
 
@@ -99,9 +99,8 @@ async def listening(
         if isinstance(connection, HTTPStatus):
             return connection
         interceptor = between(connection) if between else None
-        start = (interceptor or connection).start
         receiver: Receiver = interceptor or connection.link
-        return receiver, lambda socket: start(socket, spent=loop.time() - socket.opened_at)
+        return receiver, (interceptor or connection).start
 
     servers = list(served.values()) if isinstance(served, Mapping) else [served]
     if len({server.limits for server in servers}) != 1:

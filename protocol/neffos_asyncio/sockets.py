@@ -54,14 +54,12 @@ class Socket(asyncio.Protocol):
         limits: the bounds.
         sockets: the open sockets; this one is among them while it is open.
         parsing: makes what parses its bytes.
-        opened_at: the loop's time when it was opened.
     """
 
     decide: Decide
     limits: Limits
     sockets: set[Socket]
     parsing: Callable[[ServerProtocol], Incoming] = Incoming
-    opened_at: float = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop, init=False)
     _protocol: ServerProtocol = field(init=False)
     _transport: asyncio.Transport = field(init=False)
@@ -85,7 +83,6 @@ class Socket(asyncio.Protocol):
     _close_timer: asyncio.TimerHandle | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self.opened_at = self._loop.time()
         early = min(self.limits.session.held_size, self.limits.session.payload)
         self._protocol = ServerProtocol(max_size=early)  # more, once the handshake is complete
         self._incoming = self.parsing(self._protocol)

@@ -70,9 +70,9 @@ class _Distorted:
         if self._socket is not None:
             self._socket.write(self._serve(payload))
 
-    def start(self, socket: Transport, *, spent: float) -> None:
+    def start(self, socket: Transport) -> None:
         self._socket = socket
-        self._connection.start(self, spent=spent)
+        self._connection.start(self)
 
     def write(self, payloads: Sequence[str | bytes]) -> None:
         self._unasked += payloads
