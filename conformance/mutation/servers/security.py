@@ -101,6 +101,10 @@ def _dying(
     return Proxy(request=lambda link, _: dead(link), inward=inward, announced=announced)
 
 
+def _waits_for_another(c: on.ServerContext) -> bool:
+    return any(each is not c and each.pending("question") for each in c.server.connections)
+
+
 mutants(
     "SEC-9 hidden-origin-taken: Accepts pages that hide their site.",
     proxy.request(lambda _, asked: asked.with_header("Origin", None), named={"origin": "null"}),
@@ -204,6 +208,8 @@ mutants(
     _dying(is_too_long=lambda size: 1 << 62 < size < 1 << 63),
     "SEC-16 stops-at-escapes-of-terminals: Stops reading at the escapes of terminals.",
     on.receive_raw(do.deaf_from(payload=do.has("\x1b[31m"))),
+    "SEC-16 one-client-at-a-time: Drops an ask while a handler waits for another client's reply.",
+    on.receive(lambda c, _: () if _waits_for_another(c) else None, event="echo", body="and me?"),
     "SEC-16 stops-at-many-open-asks: Stops reading once very many asks are pending.",
     on.receive(do.deaf_from(event="silent", count=lambda count: count() > 1100)),
 )
