@@ -92,6 +92,11 @@ class Case:
         return LIMITS in self.tags and SLOW not in self.tags
 
     @property
+    def awaits_closing(self) -> bool:
+        """Whether the system under test is to close a connection."""
+        return any(step.verb == "closed" for step in self.steps)
+
+    @property
     def reach(self) -> int:
         """Which other connections it reaches: 0 none, 1 those that it names, 2 all.
 
