@@ -89,9 +89,9 @@ async def run_cases(
 
     Cases that reach other connections run after the others: real servers write a broadcast to every
     connection, even before its handshake is complete (DV-2). Floods run last and alone: a server
-    that handles one has little time for others. Of the cases that run together, those begin that have
-    a long time limit, or may wait in vain for a closing, which no barrier ends: the run is not to
-    wait for them alone.
+    that handles one has little time for others. Of the cases that run together, those begin that
+    have a long time limit, or may wait in vain for a closing, which no barrier ends: the run is not
+    to wait for them alone.
     """
     for reach, slots in ((0, jobs), (1, jobs), (2, 1), (3, 1)):
         there = [case for case in cases if (3 if case.is_flood else case.reach) == reach]
