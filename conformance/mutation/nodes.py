@@ -102,6 +102,10 @@ def _unmarked(frame: Message) -> Message:
     return frame.replace(wait=frame.wait[0] + frame.wait[2:]) if is_ask else frame
 
 
+def _marked_amid_a_character(_: Node, channel: str, payload: bytes) -> list[Heard] | None:
+    return [(channel, b"\xc3!\xa9" + payload[2:])] if payload[1:2] == b"!" else None
+
+
 def _large_dropped(_: Node, __: str, payload: bytes) -> list[Heard] | None:
     return [] if len(payload) > LARGE else None
 
@@ -248,6 +252,8 @@ mutants(
     NodeHooks(send=_with_sender),
     "SX-3 marker-missing: Publishes an ask without a marker in its token.",
     NodeHooks(publish=_changed(_unmarked)),
+    "SX-3 marked-amid-a-character: Puts the marker between the two bytes that begin a token.",
+    NodeHooks(publish=_marked_amid_a_character),
     "SX-3 second-reply-taken: Takes the second reply to an ask for the first.",
     NodeHooks(deliver=_second_reply_first),
     "SX-4 asks-dropped: Asks no client what arrives over an exchange.",
