@@ -157,6 +157,15 @@ def test_who_does_not_go_is_told_apart_from_who_says_nothing(behaviour, explanat
     assert work_clock.run(run()) == explanation
 
 
+def test_a_server_that_closes_and_keeps_tcp_has_closed():
+    async def closes(writer: Writer) -> None:
+        writer.write(b"\x88\x02\x03\xf0")
+        await asyncio.Event().wait()
+
+    result = judged(closes, LONG, "HS-9.2")
+    assert (result.verdict, result.explanation) == (Verdict.PASS, "")
+
+
 def test_broadcasts_of_others_are_passed_over_only_so_long():
     result = judged(accepts_and_floods_with_broadcasts, LONG, "HS-8.1")
     assert result.verdict is Verdict.FAIL

@@ -50,6 +50,10 @@ MAX_BACKLOG: Final = 4 << 20
 CLOSE_DEADLINE: Final = 1.0
 """Seconds for a close frame to reach a peer; one that does not read never gets it."""
 
+CLOSE_GRACE: Final = 2.0
+"""Seconds for a peer that has sent a close frame first to end TCP. Some peers wait 10 s for a close
+frame that they do not read, which is longer than a case."""
+
 SUBPROTOCOL: Final = "Sec-WebSocket-Protocol"
 """The header with the subprotocols that a client offers, and with the server's choice."""
 
@@ -391,7 +395,7 @@ class WireConnection:
             self._check_harm()  # a message may have come with the upgrade
             while not self._cut:
                 await self._flowing.wait()
-                data = await self._reader.read(self._turn() if self._is_patient else READ_SIZE)
+                data = await self._more()
                 self._feed(data)
                 self._check_harm()
                 if self._is_patient:
@@ -414,6 +418,14 @@ class WireConnection:
             self._incoming.put_nowait(ConnectionClosed(received.code, received.reason))
         else:
             self._incoming.put_nowait(ConnectionClosed(None))
+
+    async def _more(self) -> bytes:
+        """Read what comes; a peer that closes, and keeps TCP, has said all with its close frame."""
+        reading = self._reader.read(self._turn() if self._is_patient else READ_SIZE)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_GRACE if self._protocol.close_rcvd_then_sent else None):
+                return await reading
+        return b""
 
     def _turn(self) -> int:
         return min(max(len(self._protocol.reader.buffer), TURN), LARGE_TURN)
