@@ -421,10 +421,11 @@ class WireConnection:
 
     async def _more(self) -> bytes:
         """Read what comes; a peer that closes, and keeps TCP, has said all with its close frame."""
-        reading = self._reader.read(self._turn() if self._is_patient else READ_SIZE)
+        size = self._turn() if self._is_patient else READ_SIZE
+        grace = CLOSE_GRACE if self._protocol.close_rcvd_then_sent else None
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_GRACE if self._protocol.close_rcvd_then_sent else None):
-                return await reading
+            async with asyncio.timeout(grace):
+                return await self._reader.read(size)
         return b""
 
     def _turn(self) -> int:
