@@ -35,6 +35,7 @@ _SIGNS: Final = {
 
 UNSEEN: Final = {
     "AR-5": "Two asks within one tick of the clock are a matter of luck.",
+    "AR-9": "No handler of the application in JavaScript is an async function.",
     "AR-12": "It takes an ask of the server to all clients; the application asks one.",
     "AR-14": "On a server of 0.0.25, it takes an ask by `Server.Ask`, whose end no case sees.",
     "AR-15": "Its cases are slow, and the history leaves these out.",
