@@ -304,6 +304,7 @@ NOT_OF_THE_SERVER = {
     "DV-64": "two servers and a broker do it, and EV-8 was tested on one server",
     "DV-66": "an application undoes what it has asked for itself",
     "DV-70": "the peers conform but for a moment, at which no case looks",
+    "DV-76": "the peers conform but for a moment, at which no case looks",
 }
 """Differences by which a peer violates none of their requirements, and why."""
 
