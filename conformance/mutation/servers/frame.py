@@ -411,6 +411,14 @@ mutants(
     on.send_raw(
         do.drop, payload=lambda sent: not (_is_framed(sent) or sent[:1] in ("A", "H", "M")), **STRAY
     ),
+    "NM-7 native-replies-in-text: Replies in text to a native message of bytes.",
+    on.receive(
+        lambda c, _: [
+            sent.decode("latin-1") if isinstance(sent, bytes) else sent for sent in c.serve()
+        ],
+        event=NATIVE_EVENT,
+        is_in=IN_EMPTY,
+    ),
     "NM-7 native-sent-back: Sends a native message back as it came, instead of the reply.",
     on.receive(lambda c, _: [c.payload for _ in c.serve()], event=NATIVE_EVENT, is_in=IN_EMPTY),
 )
